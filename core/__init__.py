@@ -1,0 +1,1 @@
+"""Records, interfaces, errors and small pure helpers that every other package shares."""
