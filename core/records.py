@@ -124,12 +124,16 @@ class Completion:
 
 @dataclass(frozen=True)
 class ScoredPrompt:
-    """One result as the Gradient Calculator sees it. `reward` is paired: score minus the naive prompt's, same seed."""
+    """One result as the Gradient Calculator sees it. `reward` is paired: score minus the naive prompt's, same block.
+
+    `arm` and `block` are ids, so that contrasts within one block (against other arms, against naive) can be preferred.
+    """
 
     naive: str
     refined: str
     reward: float
-    instruction: str = ""
+    arm: str
+    block: str
 
 
 @dataclass(frozen=True)
