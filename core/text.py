@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _STOP = frozenset(
-    "a an and are as at be by for from has in into is it its of on or over that the their this to under up with near next"
-    " while".split()
-)
+    "a an and are as at be by for from has in into is it its of on or over that the their this to under up with near"
+    " next while".split()
 )
 
 

@@ -58,7 +58,8 @@ def schema_version(database: Database) -> int:
 def _refuse_newer(version: int, path: Path, migrations: Sequence[Migration]) -> None:
     if version > len(migrations):
         raise BadInput(
-            f"{path} has schema {version}, this brushup knows up to {len(migrations)}; upgrade brushup or use another --home"
+            f"{path} has schema {version}, this brushup knows up to {len(migrations)}; "
+            "upgrade brushup or use another --home"
         )
 
 
