@@ -24,6 +24,7 @@ class Block:
     """The unit on which arms are compared: one naive prompt and one diffusion seed.
 
     `batch` and `place` say where it stands in its split's random sequence; an arm's k-th pull meets batch k.
+    `replicate` tells apart the independent refinements of one prompt by one arm (the epoch, in the train split).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Block:
     split: str
     batch: int
     place: int
+    replicate: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""Which piece of work an LLM call belongs to, so that its charge is a function of the work and not of the attempt."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass
+class CallScope:
+    """The work in hand and how many calls it has made."""
+
+    work: str
+    calls: int = 0
+
+    def next_id(self) -> str:
+        """Return the id of the work's next call."""
+        self.calls += 1
+        return f"llm:{self.work}:{self.calls}"
+
+
+_CURRENT: ContextVar[CallScope | None] = ContextVar("brushup_call_scope", default=None)
+
+
+@contextmanager
+def call_scope(work: str) -> Iterator[None]:
+    """Attribute the LLM calls made inside to `work`."""
+    token = _CURRENT.set(CallScope(work))
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_scope() -> CallScope:
+    """Return the scope in force.
+
+    Raises:
+        LookupError: an LLM was called outside any scope, so the call cannot be charged to anything.
+    """
+    scope = _CURRENT.get()
+    if scope is None:
+        raise LookupError("an LLM call was made outside call_scope()")
+    return scope

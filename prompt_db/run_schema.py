@@ -1,0 +1,69 @@
+"""The tables of a run's `run.db`: append-only facts, from which every statistic is recomputed by replay."""
+
+from sqlite_utils import Database
+
+_TABLES: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
+    "prompt": ({"id": str, "split": str, "place": int, "text": str, "grp": str}, ("id",)),
+    "block": (
+        {"id": str, "split": str, "batch": int, "place": int, "replicate": int, "prompt_id": str, "seed": int},
+        ("id",),
+    ),
+    "instruction": (
+        {"id": str, "round": int, "child": int, "parent": str, "origin": str, "text": str, "retired_round": int},
+        ("id",),
+    ),
+    "pull": (
+        {"id": str, "round": int, "k": int, "arm": str, "batch": int, "status": str, "reason": str},
+        ("id",),
+    ),
+    "refinement": (
+        {"arm": str, "prompt_id": str, "replicate": int, "text": str, "error": str},
+        ("arm", "prompt_id", "replicate"),
+    ),
+    "render": (
+        {"arm": str, "block_id": str, "key": str, "prompt": str, "cached": int, "error": str},
+        ("arm", "block_id"),
+    ),
+    "score": (
+        {"arm": str, "block_id": str, "scorer": str, "revision": str, "value": float, "cached": int, "error": str},
+        ("arm", "block_id", "scorer"),
+    ),
+    "gradient": ({"round": int, "arm": str, "text": str, "error": str}, ("round",)),
+    "charge": (
+        {
+            "id": str,
+            "kind": str,
+            "status": str,
+            "cached": int,
+            "prompt_tokens": int,
+            "completion_tokens": int,
+            "usd": float,
+        },
+        ("id",),
+    ),
+    "unknown_call": ({"id": int, "charge_id": str, "kind": str, "session": int}, ("id",)),
+    "busy": ({"id": int, "kind": str, "started": float, "ended": float}, ("id",)),
+    "session": (
+        {"id": int, "pid": int, "started": float, "loop_started": float, "ended": float, "outcome": str},
+        ("id",),
+    ),
+    "heartbeat": ({"session": int, "at": float}, ("session",)),
+    "event": (
+        {"id": int, "session": int, "at": float, "node": str, "round": int, "work": str, "detail": str},
+        ("id",),
+    ),
+    "fact": ({"name": str, "value": str}, ("name",)),
+}
+
+
+PRIMARY_KEYS: dict[str, str | tuple[str, ...]] = {
+    name: key[0] if len(key) == 1 else key for name, (_, key) in _TABLES.items()
+}
+
+
+def _create_tables(database: Database) -> None:
+    for name, (columns, _) in _TABLES.items():
+        database.table(name).create(columns, pk=PRIMARY_KEYS[name], strict=True)
+
+
+RUN_MIGRATIONS = (_create_tables,)
