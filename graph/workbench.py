@@ -1,6 +1,7 @@
 """What the nodes work with: everything that has side effects, handed in as LangGraph's runtime context."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -86,12 +87,14 @@ class Workbench:
         """Return the ids of all arms that ever joined the pool, in order of birth."""
         return [i.id for i in self.store.instructions() if i.origin != "frequent"]
 
-    def bandit(self) -> Bandit:
-        """Rebuild the bandit from the run's facts."""
+    def bandit(self, *, before: str = "") -> Bandit:
+        """Rebuild the bandit from the run's facts; the pull named `before` (decided again after a kill) is left out."""
         scores = self.store.raw_scores(self.scorer.name, "train")
         pulls = self.store.rows("SELECT * FROM pull ORDER BY round, k")
         facts = []
         for row in pulls:
+            if row["id"] == before:
+                continue
             batch = {
                 block: value
                 for block, value in scores.get(row["arm"], {}).items()
@@ -111,8 +114,6 @@ class Workbench:
 
     def event(self, node: str, round_: int, work: str = "", detail: str = "") -> None:
         """Append to the run's event log, which other processes follow."""
-        import time
-
         self.store.append(
             "event",
             {"session": self.session, "at": time.time(), "node": node, "round": round_, "work": work, "detail": detail},

@@ -142,7 +142,8 @@ def totals(store: RunStore) -> Mapping[str, Any]:
         row["kind"]: row
         for row in store.rows(
             "SELECT kind, count(*) AS n, coalesce(sum(cached), 0) AS cached,"
-            " coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(completion_tokens), 0) AS completion_tokens,"
+            " coalesce(sum(prompt_tokens), 0) AS prompt_tokens,"
+            " coalesce(sum(completion_tokens), 0) AS completion_tokens,"
             " CASE WHEN count(*) = count(usd) THEN sum(usd) END AS usd FROM charge WHERE status = 'done' GROUP BY kind"
         )
     }

@@ -1,0 +1,152 @@
+"""The node that decides what happens next: a pull, an expansion, validation, the test, or the end.
+
+It reads the facts and derives everything else, so deciding twice (after a kill) decides the same.
+"""
+
+from langgraph.runtime import Runtime
+
+from bandit.bootstrap import bootstrap_mean
+from core.errors import BrushupError
+from core.records import NAIVE, Block, Estimate
+from core.seeding import generator
+from graph.blocks import evaluation_blocks, train_batch
+from graph.state import LoopState, Work
+from graph.work import check_stop
+from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
+
+
+async def plan(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
+    """Choose the next unit of work; the policy chooses the arm of a pull."""
+    bench = runtime.context
+    check_stop(bench)
+    stage, step = state["stage"], state["step"]
+    if stage == "loop":
+        update = _plan_loop(bench, state)
+        if update is not None:
+            return update
+        stage, step = "validate", 0
+    if stage == "validate":
+        arms = [NAIVE, *finalists(bench)]
+        if step < len(arms):
+            return _evaluation(bench, "validate", step, arms[step])
+        stage, step = "test", 0
+    arms = test_arms(bench)
+    if step < len(arms):
+        return _evaluation(bench, "test", step, arms[step])
+    bench.event("done", state["round"])
+    return {"stage": "done", "step": 0, "work": None, "expand": False}
+
+
+def _plan_loop(bench: Workbench, state: LoopState) -> LoopState | None:
+    """Return the loop's next move, or None when the loop is over (the reason is stored)."""
+    plan_, round_, step = bench.plan, state["round"], state["step"]
+    if step == 0 and (reason := _converged(bench)):
+        return _stop(bench, round_, reason)
+    if step >= plan_.pulls_per_round:
+        if not bench.bandit().expandable():
+            reasons = {row["error"] for row in bench.store.rows("SELECT error FROM refinement WHERE error != ''")}
+            raise BrushupError(
+                f"no pull of round {round_} gave a usable result ({'; '.join(sorted(reasons)[:2])}); "
+                "check the LLM, or loosen --keep"
+            )
+        if round_ >= plan_.rounds:
+            return _stop(bench, round_, "rounds")
+        if bench.ledger.room("llm") < _reserved(bench)["llm"] + 2:
+            return _stop(bench, round_, "budget")
+        return {"stage": "loop", "round": round_, "step": step, "work": None, "expand": True}
+    pull_id = f"r{round_}p{step}"
+    pull = bench.bandit(before=pull_id).ask(pull_id, generator(plan_.seed, "policy", pull_id))
+    blocks = train_batch(bench.prompts("train"), pull.batch, size=plan_.batch_size, seed=plan_.seed)
+    work: Work = {"id": pull_id, "arms": [pull.arm, NAIVE], "blocks": [block.id for block in blocks]}
+    if not _fits(bench, work, blocks):
+        return _stop(bench, round_, "budget")
+    with bench.store.atomic():
+        bench.store.add_blocks(blocks)
+        row = {"id": pull_id, "round": round_, "k": step, "arm": pull.arm, "batch": pull.batch, "status": "asked"}
+        bench.store.upsert("pull", [row])
+    bench.event("pull", round_, pull_id, f"{pull.arm} on batch {pull.batch}")
+    return {"stage": "loop", "round": round_, "step": step, "work": work, "expand": False}
+
+
+def _stop(bench: Workbench, round_: int, reason: str) -> LoopState | None:
+    """Store why the loop ends; there is no next move."""
+    bench.store.set_fact("stop_reason", reason)
+    bench.store.set_fact("rounds_done", str(round_))
+    bench.event("stop", round_, detail=reason)
+    return None
+
+
+def _converged(bench: Workbench) -> str:
+    """Say why no further round can help: bounds separated, and two expansions brought no new leader."""
+    births = [i for i in bench.instructions().values() if i.origin == "modifier"]
+    expansions = sorted({i.round for i in births})[-2:]
+    bandit = bench.bandit()
+    leader = bandit.leader()
+    recent = {i.id for i in births if i.round in expansions}
+    tried = all(bandit.pulls(arm) for arm in recent)
+    if len(expansions) == 2 and tried and leader not in recent and len(bandit.pool) > 1 and bandit.separated():
+        return "converged"
+    return ""
+
+
+def _evaluation(bench: Workbench, stage: str, step: int, arm: str) -> LoopState:
+    plan_ = bench.plan
+    split = "validation" if stage == "validate" else "test"
+    if split == "validation":
+        blocks = evaluation_blocks(bench.prompts(split), 1, seed=plan_.seed)
+    else:
+        blocks = evaluation_blocks(bench.prompts(split), plan_.test_seeds, seed=plan_.holdout_seed)
+    bench.store.add_blocks(blocks)
+    bench.event(stage, 0, f"{stage}/{arm}")
+    work: Work = {"id": f"{stage}/{arm}", "arms": [arm], "blocks": [block.id for block in blocks]}
+    return {"stage": stage, "step": step, "work": work, "expand": False}  # type: ignore[typeddict-item]
+
+
+def finalists(bench: Workbench) -> list[str]:
+    """Return the arms to re-score on fresh validation blocks: the top ones by lower bound."""
+    return bench.bandit().top(bench.plan.top)
+
+
+def winner(bench: Workbench) -> tuple[str, Estimate]:
+    """Return the finalist with the best mean paired reward on the validation blocks, and that estimate."""
+    scores = bench.store.raw_scores(bench.scorer.name, "validation")
+    naive = scores.get(NAIVE, {})
+    prompt_of = {block.id: block.prompt_id for block in bench.store.all_blocks().values()}
+    estimates = {}
+    for arm in finalists(bench):
+        paired = {prompt_of[b]: [v - naive[b]] for b, v in scores.get(arm, {}).items() if b in naive}
+        if paired:
+            estimates[arm] = bootstrap_mean(paired, seed=bench.plan.seed)
+    if not estimates:
+        raise BrushupError("no finalist could be scored on the validation prompts; see `brushup show` for the failures")
+    best = max(estimates, key=lambda arm: (estimates[arm].mean, arm))
+    return best, estimates[best]
+
+
+def test_arms(bench: Workbench) -> list[str]:
+    """Return the arms that meet the test split: naive, initial, frequent (if there is a corpus) and the winner."""
+    known = bench.instructions()
+    return list(dict.fromkeys([NAIVE, INITIAL, *([FREQUENT] if FREQUENT in known else []), winner(bench)[0]]))
+
+
+def reserved_evaluation(plan_: LoopPlan, *, frequent: bool) -> dict[str, int]:
+    """Return the renders and LLM calls that validation and test will need at most: reserved before the loop starts."""
+    arms = 3 if frequent else 2
+    validation = plan_.validation_prompts
+    return {
+        "render": (plan_.top + 1) * validation + (arms + 1) * plan_.test_prompts * plan_.test_seeds,
+        "llm": plan_.top * validation + arms * plan_.test_prompts,
+    }
+
+
+def _reserved(bench: Workbench) -> dict[str, int]:
+    return reserved_evaluation(bench.plan, frequent=FREQUENT in bench.instructions())
+
+
+def _fits(bench: Workbench, work: Work, blocks: list[Block]) -> bool:
+    """Say whether a pull fits under the caps beside what is reserved for the evaluation."""
+    done = {(row["arm"], row["block_id"]) for row in bench.store.rows("SELECT arm, block_id FROM render")}
+    renders = sum((arm, block.id) not in done for arm, block in bench.pairs(work["arms"], blocks))
+    needs = {"render": renders, "llm": len(blocks)}
+    reserved = _reserved(bench)
+    return all(bench.ledger.room(kind) >= needs[kind] + reserved[kind] for kind in needs)

@@ -1,0 +1,242 @@
+"""The nodes that spend: refine (fans out), render and score (one each a step, in fixed-size chunks).
+
+Each may run twice after a kill: what is done is found in the run's facts or in the content-addressed caches and is
+not done again. Order of writes: reservation, effect, call log, bytes, fact.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from langgraph.runtime import Runtime
+from PIL import Image
+
+from core.calllog import log_calls
+from core.errors import BrushupError, BudgetReached, Interrupted
+from core.records import NAIVE, Block, Refinement, RenderRequest, RenderResult, Score, ScoreItem
+from core.scope import call_scope
+from core.seeding import derive_seed
+from core.text import digest
+from graph.state import LoopState, RefineTask, Work
+from graph.workbench import Workbench
+from rendering.cache import render_key
+
+Item = TypeVar("Item")
+
+
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Split into runs of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def check_stop(bench: Workbench) -> None:
+    """End the step in hand cleanly when the user asked for it; everything finished is stored.
+
+    Raises:
+        Interrupted: the user pressed Ctrl-C.
+    """
+    if bench.stop.is_set():
+        raise Interrupted("interrupted; nothing is lost")
+
+
+def current_work(state: LoopState) -> Work:
+    """Return the state's unit of work."""
+    work = state.get("work")
+    if work is None:
+        raise LookupError("the graph reached a work node without work")
+    return work
+
+
+def missing_refinements(bench: Workbench, work: Work) -> list[RefineTask]:
+    """Return one task per refinement that the work needs and that is not stored yet."""
+    done = bench.store.refinements()
+    tasks: dict[tuple[str, str, int], RefineTask] = {}
+    for arm, block in bench.pairs(work["arms"], bench.store.blocks(work["blocks"])):
+        key = (arm, block.prompt_id, block.replicate)
+        if arm != NAIVE and key not in done:
+            tasks.setdefault(key, {"work": work["id"], "arm": arm, "block": block.id})
+    return list(tasks.values())
+
+
+async def refine(task: RefineTask, runtime: Runtime[Workbench]) -> dict[str, Any]:
+    """Let one arm's refiner rewrite one block's naive prompt; a failure is stored as data."""
+    bench, arm = runtime.context, task["arm"]
+    check_stop(bench)
+    block = bench.store.blocks([task["block"]])[0]
+    naive = next(p.text for p in bench.prompts(block.split) if p.id == block.prompt_id)
+    refiner = bench.refiner_of(bench.instructions()[arm])
+    seed = derive_seed("refine", bench.plan.seed, arm, block.prompt_id, block.replicate)
+    with call_scope(f"refine/{arm}/{block.prompt_id}/{block.replicate}"):
+        try:
+            [refinement] = await refiner.refine([naive], seed=seed)
+        except BudgetReached as error:
+            refinement = Refinement(naive, error=f"budget: {error}")
+    bench.store.add_refinement(arm, block, refinement)
+    return {}
+
+
+async def render(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any]:
+    """Draw what the work's arms made of its blocks."""
+    bench, work = runtime.context, current_work(state)
+    wanted = _unrendered(bench, work)
+    keys = {pair: render_key(bench.renderer, request) for pair, request in wanted.items()}
+    hits = {pair: path for pair, key in keys.items() if (path := bench.images.get(key))}
+    if hits:
+        bench.ledger.reserve("render", [_charge("render", pair) for pair in hits])
+        _store_renders(bench, {pair: (wanted[pair], keys[pair], "") for pair in hits}, cached=True)
+    misses = [pair for pair in wanted if pair not in hits]
+    first_of = {keys[pair]: pair for pair in reversed(misses)}
+    for chunk in chunks([pair for pair in misses if first_of[keys[pair]] == pair], bench.renderer.chunk):
+        check_stop(bench)
+        bench.progress.advance(bench.ledger.spent("render"), 0, f"drawing {work['id']}")
+        await _render_chunk(bench, wanted, keys, chunk)
+    twins = {pair: (wanted[pair], keys[pair], "") for pair in misses if first_of[keys[pair]] != pair}
+    if twins:
+        bench.ledger.reserve("render", [_charge("render", pair) for pair in twins])
+        _store_renders(bench, twins, cached=True)
+    _refuse_total_failure(bench, work, "render", "the renderer drew no picture")
+    return {}
+
+
+async def _render_chunk(
+    bench: Workbench,
+    wanted: dict[tuple[str, str], RenderRequest],
+    keys: dict[tuple[str, str], str],
+    chunk: Sequence[tuple[str, str]],
+) -> None:
+    bench.ledger.reserve("render", [_charge("render", pair) for pair in chunk])
+    with bench.ledger.busy("render"):
+        results: list[RenderResult] = await asyncio.to_thread(bench.renderer.render, [wanted[pair] for pair in chunk])
+    log_calls("render", [keys[pair] for pair in chunk])
+    drawn = zip(chunk, results, strict=True)
+    await asyncio.to_thread(
+        bench.images.put_many, [(keys[pair], result.image) for pair, result in drawn if result.image is not None]
+    )
+    facts = {pair: (wanted[pair], keys[pair], result.error) for pair, result in zip(chunk, results, strict=True)}
+    _store_renders(bench, facts, cached=False)
+
+
+def _unrendered(bench: Workbench, work: Work) -> dict[tuple[str, str], RenderRequest]:
+    """Return the requests of the work that have no render fact, by (arm, block id), in a fixed order."""
+    done = {(row["arm"], row["block_id"]) for row in bench.store.rows("SELECT arm, block_id FROM render")}
+    refinements = bench.store.refinements()
+    wanted: dict[tuple[str, str], RenderRequest] = {}
+    texts = {prompt.id: prompt.text for prompt in bench.store.prompts()}
+    for arm, block in bench.pairs(work["arms"], bench.store.blocks(work["blocks"])):
+        text = texts[block.prompt_id] if arm == NAIVE else _refined(refinements, arm, block)
+        if text and (arm, block.id) not in done:
+            wanted[arm, block.id] = RenderRequest(text, block.seed)
+    return wanted
+
+
+def _refined(refinements: dict[tuple[str, str, int], dict[str, Any]], arm: str, block: Block) -> str:
+    row = refinements.get((arm, block.prompt_id, block.replicate))
+    return str(row["text"]) if row and not row["error"] else ""
+
+
+def _charge(kind: str, pair: tuple[str, str]) -> str:
+    return f"{kind}:{pair[0]}:{pair[1]}"
+
+
+def _store_renders(
+    bench: Workbench, facts: dict[tuple[str, str], tuple[RenderRequest, str, str]], *, cached: bool
+) -> None:
+    rows = (
+        {"arm": arm, "block_id": block, "key": key, "prompt": request.prompt, "cached": int(cached), "error": error}
+        for (arm, block), (request, key, error) in facts.items()
+    )
+    with bench.store.atomic():
+        bench.store.upsert("render", rows)
+        bench.ledger.settle([_charge("render", pair) for pair in facts], cached=cached)
+
+
+async def score(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any]:
+    """Score the work's pictures against the *naive* prompt, never the refined one."""
+    bench, work = runtime.context, current_work(state)
+    wanted = _unscored(bench, work)
+    hits = bench.cache.scores([key for key, _, _ in wanted.values()]) if wanted else {}
+    known = {pair: Score(hits[key]) for pair, (key, _, _) in wanted.items() if key in hits}
+    if known:
+        bench.ledger.reserve("score", [_charge("score", pair) for pair in known])
+        _store_scores(bench, known, cached=True)
+    todo = [pair for pair in wanted if pair not in known]
+    for chunk in chunks(todo, bench.scorer.chunk):
+        check_stop(bench)
+        bench.ledger.reserve("score", [_charge("score", pair) for pair in chunk])
+        items = [(wanted[pair][1], wanted[pair][2]) for pair in chunk]
+        with bench.ledger.busy("score"):
+            scores = await asyncio.to_thread(_score_files, bench, items)
+        log_calls("score", [wanted[pair][0] for pair in chunk])
+        results = dict(zip(chunk, scores, strict=True))
+        bench.cache.put_scores({wanted[pair][0]: s.value for pair, s in results.items() if s.value is not None})
+        _store_scores(bench, results, cached=False)
+    _refuse_total_failure(bench, work, "score", f"the scorer {bench.scorer.name} gave no finite score")
+    return {}
+
+
+def _score_files(bench: Workbench, items: Sequence[tuple[Path, str]]) -> list[Score]:
+    def load(path: Path) -> Image.Image:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+
+    return bench.scorer.score([ScoreItem(load(path), naive) for path, naive in items])
+
+
+def _unscored(bench: Workbench, work: Work) -> dict[tuple[str, str], tuple[str, Path, str]]:
+    """Return (score key, picture, naive prompt) of what has no score fact, by (arm, block id)."""
+    scorer = bench.scorer
+    done = {
+        (row["arm"], row["block_id"])
+        for row in bench.store.rows("SELECT arm, block_id FROM score WHERE scorer = ?", [scorer.name])
+    }
+    keys = {
+        (row["arm"], row["block_id"]): row["key"]
+        for row in bench.store.rows("SELECT arm, block_id, key FROM render WHERE error = ''")
+    }
+    texts = {prompt.id: prompt.text for prompt in bench.store.prompts()}
+    wanted = {}
+    for arm, block in bench.pairs(work["arms"], bench.store.blocks(work["blocks"])):
+        pair = (arm, block.id)
+        if pair in keys and pair not in done:
+            naive = texts[block.prompt_id]
+            key = digest([scorer.name, scorer.revision, scorer.chunk, keys[pair], naive], 32)
+            wanted[pair] = (key, bench.images.path(keys[pair]), naive)
+    return wanted
+
+
+def _store_scores(bench: Workbench, scores: dict[tuple[str, str], Score], *, cached: bool) -> None:
+    scorer = bench.scorer
+    rows = (
+        {
+            "arm": arm,
+            "block_id": block,
+            "scorer": scorer.name,
+            "revision": scorer.revision,
+            "value": result.value,
+            "cached": int(cached),
+            "error": result.error,
+        }
+        for (arm, block), result in scores.items()
+    )
+    with bench.store.atomic():
+        bench.store.upsert("score", rows)
+        bench.ledger.settle([_charge("score", pair) for pair in scores], cached=cached)
+
+
+def _refuse_total_failure(bench: Workbench, work: Work, table: str, what: str) -> None:
+    """Stop when a whole unit of work failed in the renderer or the scorer: that is no bad luck, it is a bad model.
+
+    Raises:
+        BrushupError: every attempt of this unit failed.
+    """
+    rows = [
+        row
+        for row in bench.store.rows(f"SELECT arm, block_id, error FROM {table}")
+        if row["arm"] in work["arms"] and row["block_id"] in set(work["blocks"])
+    ]
+    if rows and all(row["error"] for row in rows):
+        raise BrushupError(
+            f"{what} for any of {len(rows)} pictures of {work['id']} (first: {rows[0]['error']}); "
+            "check the model given with --renderer or --scorer"
+        )
