@@ -1,0 +1,141 @@
+"""Every policy in POLICIES is held to core.interfaces.BanditPolicy; a newcomer is tested by its name."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from bandit import POLICIES, PolicySettings
+from bandit.session import Bandit, PullFact
+from core.interfaces import BanditPolicy
+from core.records import Pull
+from core.seeding import generator
+from tests.bandit.toy import new_bandit, play
+
+ARMS = [f"a{i}" for i in range(8)]
+MU = {arm: 0.1 * i for i, arm in enumerate(ARMS)}
+
+every_policy = pytest.mark.parametrize("name", POLICIES)
+
+
+def policy(name: str, **settings) -> BanditPolicy:
+    return POLICIES[name](PolicySettings(**settings))
+
+
+@every_policy
+def test_is_a_policy(name):
+    assert isinstance(policy(name), BanditPolicy)
+
+
+@every_policy
+def test_every_arm_is_reached_also_one_added_mid_run(name):
+    bandit = new_bandit(name, ARMS)
+    assert set(play(bandit, MU, seed=1, first=0, pulls=len(ARMS))) == set(ARMS)
+    play(bandit, MU, seed=1, first=100, pulls=5)
+    bandit.add("late")
+    assert play(bandit, MU | {"late": -9.0}, seed=1, first=200, pulls=1) == ["late"]
+
+
+@every_policy
+def test_an_untried_arm_comes_before_any_other(name):
+    table = {"good": {"b0": 100.0, "b1": 100.0}, "new": {}, "bad": {"b0": -1.0}}
+    assert {policy(name, epsilon=1.0).select(table, generator(seed)) for seed in range(40)} == {"new"}
+
+
+@every_policy
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"a": {}},
+        {"a": {"b": 0.0}},
+        {"a": {"b": 0.0}, "c": {}},
+        {"a": {"b": 0.3}, "c": {"b": 0.3}},
+        {"a": {"b0": 0.0, "b1": 0.0}, "c": {"b0": 0.0, "b1": 0.0}},
+        {"a": {"b0": 1e-300}, "c": {"b0": -1e150, "b1": 1e150}},
+    ],
+    ids=["untried", "one", "one-untried", "equal", "no-spread", "extreme"],
+)
+@pytest.mark.parametrize("scale", ["pooled-sd", "none"])
+def test_chooses_a_known_arm_whatever_the_table(name, table, scale):
+    chooser = policy(name, reward_scale=scale)
+    assert chooser.select(table, generator(0)) in table
+    index = getattr(chooser, "index", None)
+    if index is not None:
+        assert not any(map(math.isnan, index(table).values()))
+
+
+@every_policy
+def test_refuses_nan_and_an_empty_table(name):
+    with pytest.raises(ValueError, match="no arm"):
+        policy(name).select({}, generator(0))
+    if name != "uniform":
+        with pytest.raises(ValueError, match="NaN"):
+            policy(name).select({"a": {"b": math.nan}, "c": {"b": 0.0}}, generator(0))
+
+
+@every_policy
+@pytest.mark.parametrize("table", [{arm: {} for arm in ARMS[:4]}, {arm: {"b0": 0.1, "b1": 0.3} for arm in ARMS[:4]}])
+def test_ties_are_broken_at_random(name, table):
+    counts = Counter(policy(name, epsilon=0.0).select(table, generator("tie", seed)) for seed in range(400))
+    assert set(counts) == set(table)
+    assert all(60 <= count <= 140 for count in counts.values())  # 100 expected, sd 8.7
+
+
+@every_policy
+def test_the_order_of_facts_does_not_matter(name):
+    rng = np.random.default_rng(0)
+    rows = {
+        arm: {f"b{i}": float(x) for i, x in enumerate(rng.normal(size=30) * 10.0 ** rng.integers(-8, 8))}
+        for arm in ARMS
+    }
+    twin = dict(rows["a7"])  # equal means must stay exactly equal when their sums are formed in another order
+    rows |= {"t1": twin, "t2": dict(reversed(twin.items()))}
+    for seed in range(30):
+        shuffled = {
+            arm: {block: rows[arm][block] for block in rng.permutation(list(rows[arm]))}
+            for arm in rng.permutation(list(rows))
+        }
+        assert policy(name).select(rows, generator(seed)) == policy(name).select(shuffled, generator(seed))
+
+
+@every_policy
+def test_replay_of_stored_facts_gives_the_same_next_choices(name):
+    bandit = new_bandit(name, ARMS)
+    play(bandit, MU, seed=3, first=0, pulls=20)
+    bandit.fail(bandit.ask("f0", generator(3, "f0")).id, "the provider was down")
+    retired = bandit.retire(cap=6)
+    bandit.ask("open", generator(3, "open"))
+    stored = json.loads(json.dumps({"facts": [asdict(f) for f in bandit.facts.values()], "naive": bandit.naive}))
+    for order in range(5):
+        generator("order", order).shuffle(stored["facts"])
+        facts = [PullFact(Pull(**f["pull"]), f["scores"], f["error"]) for f in stored["facts"]]
+        twin = Bandit.replay(policy(name), "paired", ARMS, facts, stored["naive"], retired)
+        assert twin.table() == bandit.table()
+        assert twin.bounds() == bandit.bounds()
+        for seed in range(10):
+            assert twin.select_parent(generator(seed)) == bandit.select_parent(generator(seed))
+        assert twin.ask("n", generator(9)) == Bandit.replay(
+            policy(name), "paired", ARMS, bandit.facts.values(), bandit.naive, retired
+        ).ask("n", generator(9))
+    assert len(retired) == 2
+
+
+def mean_regret(name: str, seeds: range) -> float:
+    regrets = []
+    for seed in seeds:
+        chosen = play(new_bandit(name, ARMS), MU, seed, first=0, pulls=60)
+        regrets.append(sum(MU["a7"] - MU[arm] for arm in chosen))
+    return float(np.mean(regrets))
+
+
+@pytest.fixture(scope="module")
+def uniform_regret() -> float:
+    return mean_regret("uniform", range(50))
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "uniform"])
+def test_beats_uniform_over_50_seeds(name, uniform_regret):
+    assert mean_regret(name, range(50)) < 0.6 * uniform_regret
