@@ -1,0 +1,99 @@
+"""The Generator: refines naive prompts under one instruction (2406.08713, section 3.1). And arm 0, the identity."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from agents.guards import KEEP_RULES, check_keep_rule, require_subject, without_keep_tags
+from agents.messages import Templates, example_section, one_line, section
+from agents.replies import PromptReply, ask
+from agents.settings import AgentSettings
+from core.errors import AgentFailure
+from core.interfaces import ChatModel
+from core.records import Message, Refinement
+
+Exemplars = Callable[[str], Sequence[str]]
+"""Retrieves professional prompts for a naive prompt."""
+
+
+def no_exemplars(naive_prompt: str) -> list[str]:  # noqa: ARG001 - the shape of Exemplars
+    """Retrieve nothing."""
+    return []
+
+
+class IdentityRefiner:
+    """Arm 0: the user's own prompt, unchanged."""
+
+    async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:  # noqa: ARG002
+        """Return every prompt as it is."""
+        return [Refinement(naive=text, text=text) for text in prompts]
+
+
+class LLMRefiner:
+    """A Refiner that is an LLM with an instruction and professional exemplars."""
+
+    def __init__(
+        self,
+        chat: ChatModel,
+        instruction: str,
+        *,
+        templates: Templates,
+        exemplars: Exemplars = no_exemplars,
+        settings: AgentSettings | None = None,
+    ) -> None:
+        self._chat = chat
+        self._instruction = without_keep_tags(instruction)
+        self._templates = templates
+        self._exemplars = exemplars
+        self._settings = settings or AgentSettings()
+        check_keep_rule(self._settings.keep)
+
+    async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
+        """Refine every prompt with one chat call each, all at once (the chat model bounds the concurrency).
+
+        Raises:
+            ProviderError: the provider refused or stayed unreachable; replies that came in by then are in the cache.
+        """
+        results = await asyncio.gather(*(self._one(text, seed) for text in prompts), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, Refinement)]
+
+    def messages(self, naive_prompt: str) -> tuple[Message, ...]:
+        """Return exactly what the chat model is told for this prompt."""
+        settings = self._settings
+        rules = f"{KEEP_RULES[settings.keep]} It has at most {settings.max_prompt_chars} characters and is one line."
+        exemplars = list(self._exemplars(naive_prompt))[: settings.examples]
+        values = {
+            "instruction": section("instruction", self._instruction),
+            "examples": example_section(exemplars),
+            "prompt": section("prompt", one_line(naive_prompt)),
+            "rules": section("rules", rules),
+        }
+        return self._templates.fill("generator", values)
+
+    async def _one(self, naive_prompt: str, seed: int) -> Refinement:
+        try:
+            text = await ask(
+                self._chat,
+                self.messages(naive_prompt),
+                PromptReply,
+                lambda reply: self._check(naive_prompt, reply),
+                sampling=self._settings.generator,
+                replicate=seed,
+            )
+        except AgentFailure as failure:
+            return Refinement(naive=naive_prompt, error=str(failure))
+        return Refinement(naive=naive_prompt, text=text)
+
+    def _check(self, naive_prompt: str, reply: PromptReply) -> str:
+        text = one_line(reply.prompt)
+        if not text:
+            raise AgentFailure("empty", "the refined prompt is empty")
+        if len(text) > self._settings.max_prompt_chars:
+            limit = self._settings.max_prompt_chars
+            raise AgentFailure(
+                "too-long", f"the refined prompt has {len(text)} characters, at most {limit} are allowed"
+            )
+        require_subject(naive_prompt, text, self._settings.keep)
+        return text

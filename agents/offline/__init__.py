@@ -1,0 +1,1 @@
+"""Deterministic agents that need no LLM; they know only what the messages say."""

@@ -1,0 +1,53 @@
+"""The offline Generator: does what the instruction says, word for word, and borrows phrases where it is told to."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from agents.messages import example_lines
+from agents.offline.plan import Plan, mentions, read_plan
+from core.text import phrases, unique, words
+
+_CHARACTERS = re.compile(r"at most (\d+) characters")
+_LONGEST_PHRASE = 4
+
+
+def refine(parts: Mapping[str, str], rng: np.random.Generator) -> str:
+    """Return the refined prompt for a Generator message: the naive prompt, then the phrases of the instruction."""
+    naive = parts["prompt"].strip()
+    plan = read_plan(parts.get("instruction", ""))
+    added = choose(plan, naive, example_lines(parts), rng)
+    limit = _CHARACTERS.search(parts.get("rules", ""))
+    while added and limit and len(", ".join([naive, *added])) > int(limit.group(1)):
+        added.pop()
+    return ", ".join([naive.rstrip(" ,."), *added]) if added else naive
+
+
+def choose(plan: Plan, naive: str, examples: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Choose the phrases to add: those for mentioned words, then the constant ones, then tried and borrowed ones.
+
+    Places for tried and borrowed phrases are kept free, so that an instruction that explores does explore.
+    """
+    taken = {phrase.lower() for phrase in phrases(naive)} | {phrase.lower() for phrase in plan.never}
+    told = [phrase for word, group in plan.mentions if mentions(naive, word) for phrase in group]
+    fixed = [phrase for phrase in unique([*told, *plan.always]) if phrase not in taken]
+    taken.update(fixed)
+    tried = _pick(plan.try_pool, plan.try_count, taken, rng)
+    taken.update(tried)
+    borrowed = _pick(borrowable(examples), plan.borrow, taken, rng)
+    if plan.at_most is not None:
+        fixed = fixed[: max(0, plan.at_most - len(tried) - len(borrowed))]
+    return [*fixed, *tried, *borrowed][: plan.at_most]
+
+
+def borrowable(examples: Iterable[str]) -> list[str]:
+    """Return the short phrases of professional prompts, without each prompt's first one: that is its own subject."""
+    found = (phrase.lower() for example in examples for phrase in phrases(example)[1:])
+    return unique(phrase for phrase in found if 1 <= len(words(phrase)) <= _LONGEST_PHRASE)
+
+
+def _pick(pool: Iterable[str], count: int, taken: set[str], rng: np.random.Generator) -> list[str]:
+    candidates = [phrase for phrase in pool if phrase not in taken]
+    order = rng.permutation(len(candidates))
+    return [candidates[place] for place in order[:count]]

@@ -1,0 +1,112 @@
+"""The offline Instruction Modifier: turns the numbers of a textual gradient into new instructions."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from agents.guards import kept_parts, without_keep_tags
+from agents.messages import example_lines
+from agents.offline.evidence import Evidence
+from agents.offline.generator import borrowable
+from agents.offline.plan import Plan, read_plan, write_plan
+from agents.offline.wording import read_evidence
+from core.text import unique
+
+_COUNT = re.compile(r"\bWrite (\d+) instructions?\b")
+_DEFAULT_COUNT = 2
+_MOST_PHRASES = 8
+_POOL = 8
+
+
+def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) -> list[str]:
+    """Return the instructions that a Modifier message asks for: first the exploiting one, then exploring ones."""
+    asked = _COUNT.search(message)
+    count = int(asked.group(1)) if asked else _DEFAULT_COUNT
+    parent = parts.get("instruction", "")
+    frozen = kept_parts(parent)
+    plan = read_plan(without_keep_tags(_without_frozen(parent)))
+    exemplar_phrases = borrowable(example_lines(parts))
+    evidence = read_evidence(parts["gradient"])
+    texts: list[str] = []
+    for k in range(4 * count):
+        child = _blind(plan, k, rng) if evidence is None else _child(plan, evidence, exemplar_phrases, k, rng)
+        text = "\n".join([*(f"<keep>{part}</keep>" for part in frozen), write_plan(child)])
+        if text not in texts and text.strip() != parent.strip():
+            texts.append(text)
+        if len(texts) == count:
+            break
+    return texts
+
+
+def _without_frozen(instruction: str) -> str:
+    return re.sub(r"<keep>.*?</keep>\s*", "", instruction, flags=re.DOTALL)
+
+
+def _blind(plan: Plan, k: int, rng: np.random.Generator) -> Plan:
+    """Without evidence: borrow another number of phrases."""
+    size = 2 + (plan.borrow + k + int(rng.integers(2))) % 5
+    return replace(plan, borrow=size, at_most=max(size, len(plan.always) + size))
+
+
+def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: int, rng: np.random.Generator) -> Plan:
+    average = {effect.phrase: effect for effect in evidence.effects if not effect.word}
+    values = {phrase: effect.mean for phrase, effect in average.items()}
+    size = best_number(sorted(values.values(), reverse=True), evidence.bend)
+    tries = (0, 2, 1, 3)[k % 4]
+    size = max(2, size + (0, 0, 1, -1)[k // 4 % 4])
+    never = tuple(p for p, e in average.items() if e.mean + e.sd < 0 and not _helps_somewhere(p, evidence))
+    fixed = max(1, size - tries)
+    ranked = [phrase for phrase in sorted(values, key=lambda p: -values[p]) if values[phrase] > 0]
+    always = ranked[:fixed]
+    conditional = tuple(
+        (word, tuple(group)) for word in evidence.share if (group := _for_word(word, evidence, values, always, fixed))
+    )
+    pool = _promising(evidence, exemplar_phrases, [*always, *never])
+    pool = [pool[i] for i in sorted(rng.permutation(len(pool))[:_POOL])] if k > 1 else pool[:_POOL]
+    return Plan(
+        always=tuple(always),
+        mentions=conditional,
+        try_count=min(tries, len(pool)),
+        try_pool=tuple(pool) if tries else (),
+        never=never,
+        at_most=size,
+        borrow=max(0, size - len(always) - tries) if len(always) + tries < size else 0,
+        preamble=plan.preamble,
+    )
+
+
+def best_number(ranked_values: Sequence[float], bend: Mapping[int, float]) -> int:
+    """Return how many of the best phrases to use: the number with the highest expected reward."""
+    numbers = [n for n in bend if 2 <= n <= min(_MOST_PHRASES, len(ranked_values))] or [min(3, len(ranked_values))]
+    return max(numbers, key=lambda n: sum(ranked_values[:n]) + bend.get(n, 0.0))
+
+
+def _helps_somewhere(phrase: str, evidence: Evidence) -> bool:
+    return any(e.phrase == phrase and e.word and e.mean > 0 for e in evidence.effects)
+
+
+def _for_word(
+    word: str, evidence: Evidence, values: Mapping[str, float], always: Sequence[str], places: int
+) -> list[str]:
+    """Return the phrases to add for a word, so that with the constant ones behind them the best set for it results."""
+    under = {**values, **{e.phrase: e.mean for e in evidence.effects if e.word == word}}
+    best = [p for p in sorted(under, key=lambda p: -under[p]) if under[p] > 0][:places]
+    for extra in range(places + 1):
+        group = [p for p in best if p not in always[: places - extra]]
+        if len(group) <= extra:
+            return group
+    return best
+
+
+def _promising(evidence: Evidence, exemplar_phrases: Sequence[str], used: Sequence[str]) -> list[str]:
+    """Return phrases that may be better than the weakest one in use: mean plus one standard deviation, best first."""
+    hopes = {e.phrase: e.mean + e.sd for e in evidence.effects if not e.word}
+    for effect in evidence.effects:
+        if effect.word:
+            hopes[effect.phrase] = max(hopes.get(effect.phrase, effect.mean), effect.mean)
+    fresh = evidence.fresh[0] + evidence.fresh[1]
+    for phrase in exemplar_phrases:
+        hopes.setdefault(phrase, fresh)
+    return unique(p for p in sorted(hopes, key=lambda p: -hopes[p]) if p not in used and hopes[p] > 0)
