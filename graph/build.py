@@ -36,7 +36,7 @@ def build_graph(
     """Compile the loop; the workbench is handed in as `context` when it is invoked."""
     builder = StateGraph(LoopState, context_schema=Workbench)
     builder.add_node("plan", plan)
-    builder.add_node("refine", refine)  # type: ignore[arg-type]  # gets a RefineTask from Send
+    builder.add_node("refine", refine)  # type: ignore[call-overload]  # its input is a RefineTask, from Send
     builder.add_node("render", render)
     builder.add_node("score", score)
     builder.add_node("settle", settle)

@@ -1,0 +1,79 @@
+"""Entry point of `brushup`: the application, its commands, and the one place where errors become exit codes."""
+
+import sys
+import time
+
+STARTED = time.time()
+"""When this process began to run brushup; the ledger counts startup seconds from here."""
+
+import typer  # noqa: E402
+
+from cli.output import say  # noqa: E402
+from core.errors import BrushupError  # noqa: E402
+
+app = typer.Typer(
+    name="brushup",
+    help="Better pictures from text-to-image models by better prompts: found automatically, shown with evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register() -> None:
+    from cli import commands
+
+    for name, function in commands().items():
+        app.command(name)(function)
+    from cli.prompts import prompts_app
+
+    app.add_typer(prompts_app, name="prompts")
+
+
+def main() -> None:
+    """Run the command line; expected errors end in one line and their exit code, never in a traceback."""
+    _register()
+    try:
+        code = app(standalone_mode=False)
+    except BrushupError as error:
+        say(f"brushup: {_one_line(str(error))}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("brushup: interrupted")
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(_usage_or_disk(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_or_disk(error: Exception) -> int:
+    """Turn a wrong flag or a refusing disk into one line; anything else is a bug and keeps its traceback."""
+    import errno
+    import sqlite3
+
+    import click
+
+    if isinstance(error, click.ClickException):
+        hint = " (see brushup --help)" if isinstance(error, click.UsageError) else ""
+        say(f"brushup: {_one_line(error.format_message())}{hint}")
+        return 2
+    full = isinstance(error, sqlite3.OperationalError) and any(
+        word in str(error) for word in ("disk", "full", "readonly", "unable to open", "I/O")
+    )
+    if full or (isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT}):
+        say(f"brushup: the disk refuses: {_one_line(str(error))}; make room, then `brushup resume` the run")
+        return 2
+    raise error
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

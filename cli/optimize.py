@@ -1,0 +1,91 @@
+"""`brushup optimize`: the main job."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import HOME, ApiBase, Home, Json, MaxLlmCalls, MaxRenders, Quiet
+from cli.output import Bar, emit, say, show_summary
+
+Text = Annotated[str | None, typer.Option()]
+Number = Annotated[int | None, typer.Option()]
+
+
+def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
+    config: Annotated[Path | None, typer.Argument(help="TOML file; flags override it.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Your naive prompts: txt, csv, tsv, json, jsonl.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Blocks a pull.")] = None,
+    policy: Annotated[str | None, typer.Option(help="ucb1, greedy, eps-greedy or uniform.")] = None,
+    reward: Annotated[str | None, typer.Option(help="paired or score.")] = None,
+    reward_scale: Annotated[str | None, typer.Option(help="pooled-sd or none.")] = None,
+    keep: Annotated[str | None, typer.Option(help="verbatim, content-words or off.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    holdout_seed: Annotated[int | None, typer.Option(help="Chooses the held-out prompts.")] = None,
+    llm: Annotated[str | None, typer.Option(help="offline/agents, openai/NAME or a litellm name.")] = None,
+    api_base: ApiBase = None,
+    renderer: Annotated[str | None, typer.Option(help="Folder or hub id of a diffusers pipeline.")] = None,
+    scorer: Annotated[str | None, typer.Option(help="Folder or NAME=FILE of a preference model.")] = None,
+    instructions: Annotated[Path | None, typer.Option(help="Instructions that join the pool at the start.")] = None,
+    from_run: Annotated[str | None, typer.Option("--from", help="Start from the best of another run.")] = None,
+    max_renders: MaxRenders = None,
+    max_llm_calls: MaxLlmCalls = None,
+    quiet: Quiet = False,
+    home: Home = HOME,
+    json: Json = False,
+) -> None:
+    """Find the instruction that makes your prompts better, and prove it on prompts it never saw."""
+    from cli.main import STARTED
+    from experiments.start import start_run
+
+    flags: dict[str, Any] = {
+        "prompts": prompts,
+        "rounds": rounds,
+        "batch_size": batch_size,
+        "policy": policy,
+        "reward": reward,
+        "reward_scale": reward_scale,
+        "keep": keep,
+        "seed": seed,
+        "holdout_seed": holdout_seed,
+        "llm": llm,
+        "api_base": api_base,
+        "renderer": renderer,
+        "scorer": scorer,
+        "max_renders": max_renders,
+        "max_llm_calls": max_llm_calls,
+    }
+    started = start_run(home, run, config, flags, instructions=instructions, from_run=from_run)
+    if not quiet:
+        say(f"run {started.folder.name} in {started.folder.path}")
+    finish(started.folder, started.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=True)
+
+
+def finish(
+    folder: Any, config: Any, *, quiet: bool, json: bool, began: float, api_base: str | None, fresh: bool
+) -> None:
+    """Run to the end and show the result; say how to go on when the user stops it."""
+    from core.errors import BadInput, BudgetReached, Interrupted
+    from experiments.start import expected_renders, forget_if_untouched
+
+    bar = Bar(expected_renders(config), quiet=quiet)
+    try:
+        from experiments.run import run as drive
+
+        summary = drive(folder, config, bar, started=began, api_base=api_base)
+    except Interrupted:
+        bar.close()
+        raise Interrupted(f"interrupted; go on with: brushup resume {folder.name} --home {folder.home}") from None
+    except (BadInput, BudgetReached):
+        if fresh:
+            forget_if_untouched(folder)
+        raise
+    finally:
+        bar.close()
+    if json:
+        emit(summary)
+    else:
+        show_summary(summary)
+        say(f"files: {folder.path}/summary.json, instructions.json, contact_sheet.png, run.db")

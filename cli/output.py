@@ -1,0 +1,122 @@
+"""What the command line shows: JSON on stdout, all else on stderr."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SCALE = 100
+"""Scores are shown x 100, as the HPSv2 papers do; files hold raw values."""
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print one line for a person."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def emit(value: Any) -> None:
+    """Print a result as JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class Bar:
+    """Progress as one line that is rewritten on a terminal, and as a line every ten seconds elsewhere."""
+
+    def __init__(self, expected: int, *, quiet: bool = False) -> None:
+        self._expected = max(1, expected)
+        self._quiet = quiet
+        self._started = self._shown = time.monotonic()
+        self._open = False
+
+    def advance(self, done: int, total: int, doing: str) -> None:
+        """Show how many renders are made of about how many."""
+        if self._quiet:
+            return
+        now, live = time.monotonic(), console.is_terminal
+        if now - self._shown < (0.1 if live else 10):
+            return
+        self._shown = now
+        share = min(1.0, done / max(self._expected, total))
+        blocks = math.floor(share * 24)
+        line = f"[{'#' * blocks}{'.' * (24 - blocks)}] {done} of about {max(self._expected, total)} pictures"
+        line += f"  {now - self._started:.0f} s  {doing}"
+        if live:
+            sys.stderr.write("\r\x1b[2K" + line[: console.width - 1])
+            sys.stderr.flush()
+            self._open = True
+        else:
+            say(line)
+
+    def note(self, text: str) -> None:
+        """Print a line of its own."""
+        if self._quiet:
+            return
+        self.close()
+        say(text)
+
+    def close(self) -> None:
+        """End the line being rewritten."""
+        if self._open:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._open = False
+
+
+def show_summary(summary: Mapping[str, Any]) -> None:
+    """Print the final table, the verdict, and where the results are."""
+    holdout = summary["holdout"]
+    title = f"{holdout['prompts']} unseen prompts x {holdout['seeds']} seeds, {holdout['scorer']} x {SCALE}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("prompts written by", "mean score", "best minus this", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "prompts written by" else "right")
+    names = {"naive": "you (naive)", "initial": "initial instruction", "frequent": "5 most frequent phrases"}
+    for key, name in names.items():
+        difference = holdout[f"best_minus_{key}"]
+        low, high = difference["ci95"]
+        table.add_row(
+            name,
+            f"{SCALE * holdout[key]['mean']:.2f}",
+            f"{SCALE * difference['mean']:+.2f}",
+            f"[{SCALE * low:+.2f}, {SCALE * high:+.2f}]",
+            end_section=key == "frequent",
+        )
+    table.add_row(
+        f"best instruction ({summary['best_instruction']['id']})", f"{SCALE * holdout['best']['mean']:.2f}", "", ""
+    )
+    console.print(table)
+    say(verdict(summary))
+    for warning in summary["warnings"]:
+        say(f"warning: {warning}")
+    say(f"best instruction: {summary['best_instruction']['text']}")
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Say in one plain sentence what the test showed, no more than its interval allows."""
+    holdout = summary["holdout"]
+    difference = holdout["best_minus_naive"]
+    mean, (low, high), n = difference["mean"], difference["ci95"], difference["n"]
+    half = SCALE * (high - low) / 2
+    if low > 0:
+        text = f"better than your prompts by {SCALE * mean:.2f} ± {half:.2f} on {n} unseen prompts"
+    elif high < 0:
+        text = f"worse than your prompts by {-SCALE * mean:.2f} ± {half:.2f} on {n} unseen prompts: keep yours"
+    else:
+        text = (
+            f"cannot tell yet: {SCALE * mean:+.2f} ± {half:.2f} on {n} unseen prompts; more rounds or prompts may tell"
+        )
+    truth = summary.get("ground_truth")
+    if truth:
+        low, high = truth["best_minus_naive"]["ci95"]
+        word = "agrees" if (low > 0) == (difference["ci95"][0] > 0) else "does not agree"
+        text += (
+            f"\nthe miniworld's ground truth {word}: {truth['best_minus_naive']['mean']:+.2f} [{low:+.2f}, {high:+.2f}]"
+        )
+    return text

@@ -1,0 +1,133 @@
+"""A run's folder, `HOME/NAME/`. Importing this module costs nothing, so that the folder exists within a second."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadInput
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RESERVED = {"cache"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of one run lies."""
+
+    home: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.home / self.name
+
+    @property
+    def database(self) -> Path:
+        """The run's facts."""
+        return self.path / "run.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """LangGraph's checkpoints, in a file of their own."""
+        return self.path / "checkpoints.db"
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration the run was started with."""
+        return self.path / "config.json"
+
+    @property
+    def summary_file(self) -> Path:
+        """The result."""
+        return self.path / "summary.json"
+
+    @property
+    def instructions_file(self) -> Path:
+        """The tuned instruction set."""
+        return self.path / "instructions.json"
+
+    def cache(self, where: str) -> Path:
+        """Return the cache folder: the home's, or the run's own."""
+        return (self.path if where == "run" else self.home) / "cache"
+
+
+def check_name(name: str) -> str:
+    """Return a run's name.
+
+    Raises:
+        BadInput: not a plain name, so it could leave the home folder.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise BadInput(f"--run is {name!r}; expected letters, digits, '.', '_' or '-' (at most 64), and not 'cache'")
+    return name
+
+
+def create_folder(home: Path, name: str | None, config: dict[str, Any]) -> RunFolder:
+    """Create a run's folder with its configuration in it, atomically: it exists whole or not at all.
+
+    Raises:
+        BadInput: the name is bad or taken, or the disk refuses.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        name = check_name(name) if name else _free_name(home)
+        folder = RunFolder(home, name)
+        if folder.path.exists():
+            raise BadInput(f"run {name!r} exists in {home}; choose another --run, or `brushup resume {name}`")
+        draft = home / f".{name}.{os.getpid()}"
+        draft.mkdir()
+        write_json(draft / "config.json", config)
+        draft.rename(folder.path)
+    except OSError as error:
+        raise BadInput(f"cannot write to {home}: {error.strerror or error}; choose another --home") from None
+    return folder
+
+
+def existing_folder(home: Path, name: str) -> RunFolder:
+    """Return the folder of a run that was started.
+
+    Raises:
+        BadInput: there is no such run.
+    """
+    folder = RunFolder(home, check_name(name))
+    if not folder.config_file.is_file():
+        known = ", ".join(run.name for run in all_folders(home)) or "none"
+        raise BadInput(f"no run {name!r} in {home}; runs there are: {known}")
+    return folder
+
+
+def all_folders(home: Path) -> Iterator[RunFolder]:
+    """Yield the runs under a home, by name."""
+    for config in sorted(home.glob("*/config.json")):
+        if _NAME.fullmatch(config.parent.name):
+            yield RunFolder(home, config.parent.name)
+
+
+def remove_folder(folder: RunFolder) -> None:
+    """Remove a run that never began, so that its name is free again."""
+    shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically (temp file, fsync, rename): readers see the old file or the new one.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _free_name(home: Path) -> str:
+    return next(name for k in range(1, 10**6) if not (home / (name := f"run-{k}")).exists())

@@ -1,0 +1,231 @@
+"""Puts a run's tools on the workbench: models, agents, stores, policy. The only place that knows all of them."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import miniworld
+from agents.chat import make_chat_model
+from agents.generator import Exemplars, LLMRefiner
+from agents.gradient import LLMGradientCalculator
+from agents.initial import INITIAL_INSTRUCTION, frequent_instruction
+from agents.messages import Templates, load_templates
+from agents.modifier import LLMInstructionModifier
+from agents.settings import AgentSettings, settings_for
+from bandit import POLICIES
+from bandit.settings import PolicySettings
+from core.errors import BadInput
+from core.interfaces import ChatModel, Refiner, Renderer, Scorer
+from core.progress import Progress
+from core.records import Instruction, Prompt
+from core.text import digest
+from experiments.config import RunConfig
+from experiments.data import run_prompts
+from experiments.folder import RunFolder
+from experiments.metered import MeteredChat
+from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
+from prompt_db.cache_store import CacheStore
+from prompt_db.ledger import Caps, Ledger
+from prompt_db.library import Library
+from prompt_db.run_store import RunStore
+from rendering.cache import ImageCache
+
+MINIWORLD_CORPUS = "miniworld"
+FREQUENT_PHRASES = 5
+
+
+@dataclass(frozen=True)
+class Models:
+    """The three models of a run."""
+
+    chat: ChatModel
+    renderer: Renderer
+    scorer: Scorer
+
+
+def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
+    """Return the loop's numbers for these prompts."""
+    count = {split: sum(prompt.split == split for prompt in prompts) for split in ("validation", "test")}
+    return LoopPlan(
+        seed=config.run.seed,
+        holdout_seed=config.run.holdout_seed,
+        rounds=config.run.rounds,
+        batch_size=config.run.batch_size,
+        children=config.run.children,
+        pulls_per_round=config.pulls_per_round,
+        pool_cap=config.run.pool_cap,
+        validation_prompts=count["validation"],
+        test_prompts=count["test"],
+        test_seeds=config.evaluation.test_seeds,
+        top=config.evaluation.top,
+        exemplars=config.agents.modifier_exemplars,
+        reward=config.bandit.reward,
+    )
+
+
+def on_miniworld(config: RunConfig) -> bool:
+    """Say whether a run draws with the embedded pipeline from its own prompts, so that truth can be asked."""
+    renderer = config.render.renderer
+    return config.prompts.file is None and (renderer is None or Path(renderer).resolve() == miniworld.PIPELINE)
+
+
+def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
+    """Load the chat model, the pipeline and the scorer.
+
+    Args:
+        config: which ones.
+        api_base: the address that the user named in this very command; only there an API key is sent.
+
+    Raises:
+        BadInput: a model cannot be loaded.
+    """
+    from rendering import RenderSettings, load_renderer
+    from scoring import load_scorer
+
+    agents, render = config.agents, config.render
+    trusted = agents.api_base is None or agents.api_base == api_base
+    chat = make_chat_model(
+        agents.llm,
+        api_base=agents.api_base,
+        timeout=agents.timeout,
+        max_concurrency=agents.concurrency,
+        environ=None if trusted else {},
+    )
+    settings = RenderSettings(
+        steps=render.steps,
+        guidance=render.guidance,
+        width=render.width,
+        height=render.height,
+        chunk=render.chunk,
+        threads=render.threads,
+    )
+    renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
+    scorer = load_scorer(config.score.scorer or str(miniworld.SCORER), chunk=config.score.chunk)
+    return Models(chat, renderer, scorer)
+
+
+def open_library(home: Path, corpus: str | None) -> tuple[Library, str]:
+    """Open `HOME/prompts.db` and return it with the name of the corpus to use, importing the built-in one once.
+
+    Raises:
+        BadInput: there is no such corpus.
+    """
+    library = Library(home / "prompts.db")
+    if corpus is None:
+        if not library.has(MINIWORLD_CORPUS):
+            library.import_file(miniworld.CORPUS, name=MINIWORLD_CORPUS)
+        return library, MINIWORLD_CORPUS
+    if not library.has(corpus):
+        raise BadInput(f"no corpus {corpus!r} in {home}; import one with `brushup prompts import FILE --name {corpus}`")
+    return library, corpus
+
+
+@contextmanager
+def open_bench(
+    folder: RunFolder, config: RunConfig, models: Models, progress: Progress, *, session: int, store: RunStore
+) -> Iterator[Workbench]:
+    """Lay out the workbench of a run, storing its prompts and first arms if they are not stored yet.
+
+    Raises:
+        BadInput: prompts, templates or corpus cannot be used, or a model differs from the one the run began with.
+    """
+    library, corpus = open_library(folder.home, config.prompts.corpus)
+    templates = load_templates(Path(config.agents.templates) if config.agents.templates else None)
+    if not store.prompts():
+        store.add_prompts(run_prompts(config))
+    pin_identity(store, models, templates, library.digest(corpus))
+    store.add_instructions(first_instructions(config, library.frequent_phrases(FREQUENT_PHRASES, corpus)))
+    cache_folder = folder.cache(config.storage.cache)
+    cache = CacheStore(cache_folder / "cache.db")
+    ledger = Ledger(store, Caps(config.budget.max_renders, config.budget.max_llm_calls), session)
+    chat = MeteredChat(models.chat, cache, ledger, api_base=config.agents.api_base)
+    settings = replace(settings_for(config.agents.llm), keep=config.agents.keep)
+    train = [prompt.text for prompt in store.prompts("train")]
+    policy = PolicySettings(c=config.bandit.c, epsilon=config.bandit.epsilon, reward_scale=config.bandit.reward_scale)
+
+    def exemplars(naive_prompts: Sequence[str], k: int) -> list[str]:
+        return library.exemplars(list(naive_prompts), k, corpus=corpus) if k and naive_prompts else []
+
+    try:
+        yield Workbench(
+            plan=loop_plan(config, store.prompts()),
+            store=store,
+            cache=cache,
+            images=ImageCache(cache_folder / "images"),
+            ledger=ledger,
+            renderer=models.renderer,
+            scorer=models.scorer,
+            refiner_of=refiner_factory(
+                chat, templates, settings, lambda naive: exemplars([naive], config.agents.generator_exemplars)
+            ),
+            gradient=LLMGradientCalculator(chat, templates=templates, settings=settings),
+            modifier=LLMInstructionModifier(chat, templates=templates, settings=settings, training_prompts=train),
+            exemplars=exemplars,
+            policy=POLICIES[config.bandit.policy](policy),
+            progress=progress,
+            session=session,
+        )
+    finally:
+        cache.close()
+        library.close()
+
+
+def refiner_factory(
+    chat: ChatModel, templates: Templates, settings: AgentSettings, exemplars: Exemplars
+) -> Callable[[Instruction], Refiner]:
+    """Return the function that makes an arm's refiner from its instruction."""
+
+    def make(instruction: Instruction) -> Refiner:
+        return LLMRefiner(chat, instruction.text, templates=templates, exemplars=exemplars, settings=settings)
+
+    return make
+
+
+def first_instructions(config: RunConfig, frequent: Sequence[str]) -> list[Instruction]:
+    """Return the arms that are there before round 1, and the frequent-phrases rival of the test."""
+    own = [
+        Instruction(f"r0c{k}", text, round=0, child=k, origin="user")
+        for k, text in enumerate(config.agents.instructions, start=1)
+    ]
+    rival = [Instruction(FREQUENT, frequent_instruction(list(frequent)), child=10**6, origin="frequent")]
+    initial = Instruction(INITIAL, config.agents.initial or INITIAL_INSTRUCTION, origin="initial")
+    return [initial, *own, *(rival if frequent else [])]
+
+
+def pin_identity(store: RunStore, models: Models, templates: Templates, corpus_digest: str) -> None:
+    """Store what determines the run's results, or check it against what the run began with.
+
+    Raises:
+        BadInput: something changed since the run began.
+    """
+    identity: Mapping[str, str] = {
+        "corpus": corpus_digest,
+        "templates": templates.digest,
+        "renderer": digest([models.renderer.revision, dict(models.renderer.settings), models.renderer.chunk]),
+        "scorer": digest([models.scorer.name, models.scorer.revision, models.scorer.chunk]),
+        "llm": models.chat.name,
+    }
+    for name, value in identity.items():
+        known = store.fact(f"identity/{name}")
+        if known is None:
+            store.set_fact(f"identity/{name}", value)
+        elif known != value:
+            raise BadInput(
+                f"the {name} is not the one this run began with ({value}, was {known}); restore it, or start a new run"
+            )
+
+
+def strict_environment() -> None:
+    """Set the switches that must be set before heavy imports: nothing that is loaded is code, nothing phones home."""
+    for name, value in {
+        "LANGGRAPH_STRICT_MSGPACK": "true",
+        "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "LANGSMITH_TRACING": "false",
+    }.items():
+        os.environ.setdefault(name, value)
