@@ -183,8 +183,9 @@ class Bandit:
         return top(self.bounds(), k)
 
     def separated(self) -> bool:
-        """Say whether no other arm of the pool can be better than the leader by its bounds."""
-        return separated(self.bounds())
+        """Say whether no other arm of the pool, barren ones apart, can be better than the leader by its bounds."""
+        barren = self.barren()
+        return separated({arm: bound for arm, bound in self.bounds().items() if arm not in barren})
 
     def barren(self) -> list[str]:
         """Return the pool's arms that PATIENCE pulls have brought nothing."""

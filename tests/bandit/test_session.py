@@ -109,6 +109,25 @@ def test_an_arm_that_always_fails_does_not_eat_the_budget(name):
     assert bandit.leader() is None
 
 
+def test_outstanding_pulls_are_not_fruitless():
+    bandit = new_bandit("ucb1", ["a"])
+    for k in range(PATIENCE + 1):
+        bandit.ask(f"p{k}", rng(k))
+    assert bandit.barren() == []
+
+
+def test_a_barren_arm_does_not_keep_a_run_from_ending():
+    bandit = new_bandit("ucb1", ["a", "b", "bad"])
+    for k in range(12):
+        pull = bandit.ask(f"p{k}", rng(k))
+        if pull.arm == "bad":
+            bandit.fail(pull.id, "refused")
+        else:
+            bandit.tell(pull.id, *scores_of(pull.arm, pull.batch, {"a": 0.0, "b": 3.0}, 0))
+    assert bandit.barren() == ["bad"]
+    assert bandit.separated()
+
+
 def test_a_pull_whose_pictures_all_failed_counts_as_fruitless():
     bandit = Bandit(Always("a"), arms=["a"])
     for k in range(PATIENCE):

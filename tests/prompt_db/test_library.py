@@ -255,6 +255,20 @@ def test_a_readonly_file(corpus, library):
         corpus("a dog")
 
 
+def test_a_disk_that_turns_readonly_is_one_line(corpus, library, monkeypatch):
+    corpus("a cat")
+    real = module.open_writable
+
+    def readonly(path, migrations):
+        database = real(path, migrations)
+        database.execute("PRAGMA query_only = 1")
+        return database
+
+    monkeypatch.setattr(module, "open_writable", readonly)
+    with pytest.raises(BadInput, match="readonly database; nothing was imported"):
+        corpus("a dog")
+
+
 def test_readers_cannot_write(corpus, library):
     corpus("a cat")
     with library._reading() as database, pytest.raises(sqlite3.OperationalError, match="readonly"):
