@@ -1,0 +1,130 @@
+"""The content-addressed store of pictures: one PNG file per render, named by everything that determines it."""
+
+import io
+import os
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from core.errors import BadInput
+from core.interfaces import Renderer
+from core.records import RenderRequest
+from core.text import digest
+
+_KEY = re.compile(r"[0-9A-Za-z_-]{2,128}")
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_WRITERS = 8
+"""Threads that write one batch of files: an fsync waits for the disk, not for the CPU."""
+
+
+def render_key(renderer: Renderer, request: RenderRequest) -> str:
+    """Return the content address of a picture: 32 hex digits.
+
+    It is a function of the model's contents (`revision`), every setting that changes a picture, the chunk's shape and
+    the request. The renderer's `name` (a path) is left out, so a copied or moved model folder keeps its pictures.
+    """
+    what = [renderer.revision, dict(renderer.settings), renderer.chunk]
+    return digest([*what, request.prompt, request.negative_prompt, request.seed], 32)
+
+
+class ImageCache:
+    """PNG files at `root/ab/<key>.png`. Several processes may share a root: files appear whole or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, key: str) -> Path:
+        """Return where the picture of a key is or would be.
+
+        Raises:
+            ValueError: the key has characters that a file name should not have.
+        """
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"not a cache key: {key!r}")
+        return self.root / key[:2] / f"{key}.png"
+
+    def get(self, key: str) -> Path | None:
+        """Return the picture's file, or None when it is missing, truncated or corrupt (checksums are verified)."""
+        path = self.path(key)
+        try:
+            content = path.read_bytes()
+            if not content.endswith(_PNG_END):
+                return None
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                image.verify()
+        except (OSError, SyntaxError, ValueError):  # what Pillow raises for a missing or broken file
+            return None
+        return path
+
+    def put_many(self, pictures: Sequence[tuple[str, Image.Image]]) -> list[Path]:
+        """Store pictures by key and return their files, in order.
+
+        Each file is written beside its place, synced and renamed; then the folders are synced. When the call returns,
+        all pictures survive a crash. The same picture always gives the same bytes.
+
+        Raises:
+            BadInput: the disk is full or the folder cannot be written; what was written so far stays usable.
+        """
+        paths = [self.path(key) for key, _ in pictures]
+        folders = sorted({path.parent for path in paths})
+        try:
+            for folder in folders:
+                _make_folder(folder)
+            with ThreadPoolExecutor(max_workers=_WRITERS) as pool:
+                list(pool.map(_write, paths, [image for _, image in pictures]))
+                list(pool.map(_sync_folder, folders))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BadInput(
+                f"picture cache {self.root}: got {reason!r} while writing, expected a writable folder with free space; "
+                "free space or choose another --home"
+            ) from error
+        return paths
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Return a picture as PNG: always the same bytes for the same pixels, without metadata."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "PNG", compress_level=6, icc_profile=None)
+    return buffer.getvalue()
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and sync the new entries above it."""
+    new = list(_missing(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    for created in new:
+        _sync_folder(created.parent)
+
+
+def _missing(folder: Path) -> Iterable[Path]:
+    while not folder.exists():
+        yield folder
+        folder = folder.parent
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(png_bytes(image))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # folders cannot be opened for syncing elsewhere
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,63 @@
+"""Image and prompt to number: preference models, one file each, behind one `Scorer`.
+
+Importing this package imports no torch; `load_scorer` does. A new scorer is a file here and a line in `SCORERS`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import BadInput
+from core.interfaces import Scorer
+from scoring.options import ScorerOptions
+
+__all__ = ["SCORERS", "ScorerOptions", "load_scorer"]
+
+
+def _hpsv2_folder(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.hpsv2 import load_folder
+
+    return load_folder(source, options)
+
+
+def _hpsv2_0(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.hpsv2 import load_release
+
+    return load_release("2.0", source, options)
+
+
+def _hpsv2_1(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.hpsv2 import load_release
+
+    return load_release("2.1", source, options)
+
+
+SCORERS: dict[str, Callable[[str | None, ScorerOptions], Scorer]] = {
+    "hpsv2": _hpsv2_folder,
+    "hpsv2.0": _hpsv2_0,
+    "hpsv2.1": _hpsv2_1,
+}
+"""Loaders by name; each takes the file or folder behind `=` in a spec (None without one) and the options."""
+
+
+def load_scorer(spec: str, *, device: str = "auto", chunk: int = 16, threads: int | None = None) -> Scorer:
+    """Load a scorer.
+
+    Args:
+        spec: `NAME` or `NAME=FILE_OR_FOLDER` with a name of `SCORERS`, or just a folder (then `hpsv2=FOLDER`).
+        device: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
+        chunk: items scored together; every call is padded to it.
+        threads: CPU threads; None = torch's own number.
+
+    Raises:
+        BadInput: an unknown name, missing or corrupt files, or bad options.
+    """
+    options = ScorerOptions(device, chunk, threads)
+    name, equals, source = spec.partition("=")
+    if name in SCORERS:
+        return SCORERS[name](source if equals else None, options)
+    if Path(spec).expanduser().is_dir():
+        return _hpsv2_folder(spec, options)
+    raise BadInput(
+        f"scorer {spec!r}: got neither a known name nor a folder, expected one of {', '.join(SCORERS)}, "
+        "NAME=FILE, or a scorer's folder; change --scorer"
+    )

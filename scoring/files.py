@@ -1,0 +1,85 @@
+"""Finding and reading the files of a scorer: folder or hub cache, checkpoint, digest, device. Heavy: imports torch."""
+
+import hashlib
+import pickle
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download, snapshot_download
+
+from core.errors import BadInput
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+
+
+def from_hub(name: str, repository: str, file: str | None = None) -> Path:
+    """Return a file, or a folder with the tokenizer's files, of a hub repository: cached, else downloaded.
+
+    Raises:
+        BadInput: it is not cached and the hub does not answer.
+    """
+
+    def fetch(*, local_files_only: bool) -> Path:
+        if file is not None:
+            return Path(hf_hub_download(repository, file, local_files_only=local_files_only))
+        found = snapshot_download(repository, allow_patterns=list(TOKENIZER_FILES), local_files_only=local_files_only)
+        if not any((Path(found) / kind).is_file() for kind in ("tokenizer.json", "merges.txt")):
+            raise FileNotFoundError(f"no tokenizer files in {found}")
+        return Path(found)
+
+    try:
+        return fetch(local_files_only=True)
+    except (OSError, ValueError):  # not cached: ask the hub
+        pass
+    try:
+        return fetch(local_files_only=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        what = file or "the tokenizer"
+        raise BadInput(
+            f"scorer {name}: got no {what} in the hub cache, and {repository} did not answer ({one_line(error)}); "
+            f"expected {what}; give the file by --scorer {name}=FILE (tokenizer.json beside it), or fetch it online"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Return a checkpoint's `state_dict`; nothing in the file is executed (`weights_only`).
+
+    Raises:
+        BadInput: the file does not load, or has no tensors under `state_dict`.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise BadInput(
+            f"got a file that does not load ({one_line(error)}), expected a checkpoint; copy it anew"
+        ) from error
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BadInput("got a file without tensors under 'state_dict', expected an open_clip checkpoint; copy it anew")
+    return state
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` is CUDA if there is one, else the CPU.
+
+    Raises:
+        BadInput: this machine has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, True) or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
+        raise BadInput(f"scorer device: got {name!r}, expected a device of this machine; use device auto or cpu")
+    return device
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text on one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]

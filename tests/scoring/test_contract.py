@@ -1,0 +1,137 @@
+"""What every registered scorer does. A newcomer in SCORERS is tested once SOURCES says which files it gets."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.errors import BadInput
+from core.interfaces import Scorer
+from core.records import Score, ScoreItem
+from scoring import SCORERS, load_scorer
+from scoring.open_clip_layout import OpenClipConfig
+from tests.scoring.tiny import CONFIG, save_tiny_scorer
+
+SOURCES = {"hpsv2": "", "hpsv2.0": "weights.pt", "hpsv2.1": "weights.pt"}
+"""What a spec names inside the tiny scorer's folder, by scorer."""
+
+
+def picture(seed, width=32, height=32):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+ITEMS = [
+    ScoreItem(picture(0), "a red cat"),
+    ScoreItem(picture(1, 50, 20), "a blue boat at sea"),
+    ScoreItem(picture(2, 8, 64), "a red cat"),
+    ScoreItem(picture(3), "ein Häuschen " * 30),
+    ScoreItem(picture(4), ""),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_scorer(tmp_path_factory.mktemp("scorers") / "tiny")
+
+
+@pytest.fixture(params=sorted(SCORERS))
+def load(request, folder, monkeypatch):
+    """Load the scorer under test on tiny files; the releases' built-in architecture is made tiny for it."""
+    monkeypatch.setattr("scoring.hpsv2.VIT_H_14", OpenClipConfig.model_validate(CONFIG))
+
+    def loader(**options):
+        return load_scorer(
+            f"{request.param}={folder / SOURCES[request.param]}", **{"chunk": 4, "threads": 1, **options}
+        )
+
+    return loader
+
+
+def test_it_is_a_scorer_with_finite_cosines(load):
+    scorer = load()
+    assert isinstance(scorer, Scorer)
+    assert scorer.name
+    assert scorer.revision
+    assert scorer.chunk == 4
+    scores = scorer.score(ITEMS[:4])
+    assert all(score.error == "" and -1 <= score.value <= 1 for score in scores)
+    assert len({score.value for score in scores}) == 4
+
+
+def test_reruns_and_reloads_are_identical(load):
+    scorer, again = load(), load()
+    assert scorer.score(ITEMS[:4]) == scorer.score(ITEMS[:4]) == again.score(ITEMS[:4])
+    assert scorer.revision == again.revision
+
+
+def test_place_neighbours_and_padding_do_not_matter(load):
+    scores = load().score(ITEMS[:4])
+    assert load().score(ITEMS[:4][::-1])[::-1] == scores
+    assert load().score(ITEMS[2:3]) == scores[2:3]
+    assert load().score([ITEMS[4], ITEMS[1]])[1:] == scores[1:2]
+
+
+def test_the_chunk_changes_rounding_only(load):
+    one, four = load(chunk=1), load(chunk=4)
+    for item, expected in zip(ITEMS[:4], four.score(ITEMS[:4]), strict=True):
+        assert math.isclose(one.score([item])[0].value, expected.value, abs_tol=1e-5)
+
+
+def test_picture_and_prompt_both_matter(load):
+    scorer = load()
+    base, other_picture, other_prompt = scorer.score(
+        [ITEMS[0], ScoreItem(picture(9), ITEMS[0].prompt), ScoreItem(ITEMS[0].image, "a dog")]
+    )
+    assert base != other_picture
+    assert base != other_prompt
+
+
+def test_transparent_and_grey_pictures_are_scored(load):
+    modes = [ScoreItem(ITEMS[0].image.convert(mode), "a cat") for mode in ("RGBA", "L", "P")]
+    assert all(score.value is not None for score in load().score(modes))
+
+
+def test_nothing_gives_nothing_and_too_many_are_refused(load):
+    assert load().score([]) == []
+    with pytest.raises(ValueError, match="5 items for a chunk of 4"):
+        load().score(ITEMS)
+
+
+def test_non_finite_values_are_errors(load):
+    scorer = load()
+    with torch.no_grad():
+        scorer._model.visual_projection.weight.fill_(float("nan"))
+    assert scorer.score(ITEMS[:2]) == [Score(None, "the score is not finite (nan)")] * 2
+
+
+def test_options_that_change_values_change_the_revision(load):
+    assert load().revision != load(threads=2).revision
+
+
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_missing_files_are_one_line_errors(name, tmp_path):
+    with pytest.raises(BadInput, match=r"got .*expected .*") as caught:
+        load_scorer(f"{name}={tmp_path / 'nowhere'}")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_and_bad_options_are_refused(folder):
+    with pytest.raises(BadInput, match=r"got neither a known name nor a folder, expected one of hpsv2, hpsv2\.0"):
+        load_scorer("hpsv3")
+    for bad in ({"chunk": 0}, {"threads": 0}, {"device": "tpu"}, {"device": "cuda:99"}):
+        with pytest.raises(BadInput, match="scorer"):
+            load_scorer(str(folder), **bad)
+
+
+def test_a_bare_folder_is_a_scorer(folder):
+    scorer = load_scorer(str(folder), chunk=4)
+    assert scorer.name == f"hpsv2:{folder.parent.name}/tiny"
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, scoring; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
