@@ -1,1 +1,25 @@
 """The `brushup` command: one file per command; each parses, calls one function, and formats."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """Return the commands by name. A new command is one file and one line here."""
+    from cli.doctor import doctor
+    from cli.export import export
+    from cli.optimize import optimize
+    from cli.refine import refine
+    from cli.resume import resume
+    from cli.runs import runs
+    from cli.show import show
+
+    return {
+        "optimize": optimize,
+        "resume": resume,
+        "runs": runs,
+        "show": show,
+        "export": export,
+        "refine": refine,
+        "doctor": doctor,
+    }

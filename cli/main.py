@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(leave.exit_code)
     except typer.Abort:
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - sorts out what a person can act on, raises the rest
         sys.exit(_usage_or_disk(error))
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -97,7 +97,8 @@ async def _drive(bench: Workbench, folder: RunFolder) -> None:
         outcome = "error"
         async with _heartbeat(bench), _ctrl_c(bench):
             try:
-                if not snapshot.values or snapshot.next:
+                # `snapshot.next` is empty too when a killed step had written its results but not its checkpoint
+                if snapshot.values.get("stage") != "done":
                     start = None if snapshot.values else START_STATE
                     await graph.ainvoke(start, config, context=bench, durability="sync")  # type: ignore[arg-type,call-overload]
                 outcome = "completed"

@@ -45,7 +45,7 @@ class FakeRenderer:
         block = generator("block", self.world.seed, naive, request.seed).normal()
         noise = generator("picture", self.world.seed, request.prompt, request.seed).normal()
         worth = self.world.truth(naive, request.prompt) + 0.8 * block + self.world.noise * noise
-        number = int(round(1000 * float(worth))) + 2**23
+        number = round(1000 * float(worth)) + 2**23
         pixels = np.zeros((8, 8, 3), dtype=np.uint8)
         pixels[0, 0] = [number >> 16 & 255, number >> 8 & 255, number & 255]
         return Image.fromarray(pixels)
