@@ -18,6 +18,7 @@ _COUNT = re.compile(r"\bWrite (\d+) instructions?\b")
 _DEFAULT_COUNT = 2
 _MOST_PHRASES = 8
 _POOL = 8
+_TRIES = (0, 2, 1, 3)
 
 
 def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) -> list[str]:
@@ -54,7 +55,7 @@ def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: i
     average = {effect.phrase: effect for effect in evidence.effects if not effect.word}
     values = {phrase: effect.mean for phrase, effect in average.items()}
     size = best_number(sorted(values.values(), reverse=True), evidence.bend)
-    tries = (0, 2, 1, 3)[k % 4]
+    tries = _TRIES[k % 4]
     size = max(2, size + (0, 0, 1, -1)[k // 4 % 4])
     never = tuple(p for p, e in average.items() if e.mean + e.sd < 0 and not _helps_somewhere(p, evidence))
     fixed = max(1, size - tries)

@@ -9,7 +9,7 @@ _NUMBER = r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _HEAD = re.compile(r"^These (\d+) results ")
 _EFFECT = re.compile(rf'^ *- "([^"]+)": {_NUMBER} ± {_NUMBER} \((\d+) results?\)$')
 _MENTION = re.compile(rf'^When the prompt mentions "([^"]+)" \({_NUMBER} % of the results\):$')
-_AVERAGE = re.compile(r"^On average over all prompts:$")
+_GENERAL = re.compile(r"^In general( \(prompts that mention none of the words below\))?:$")
 _FRESH = re.compile(rf"^A phrase that was not tried yet may be worth {_NUMBER} ± {_NUMBER}\.$")
 _BEND = re.compile(rf"(\d+) phrases: {_NUMBER}")
 
@@ -22,7 +22,7 @@ def write_evidence(evidence: Evidence) -> str:
         f"These {evidence.results} results say which phrases change the reward and by how much; each number is what the"
         " phrase adds, other phrases being equal, give or take its uncertainty.",
         f"Clearly helpful: {quoted(helps) or 'none yet'}. Clearly harmful: {quoted(hurts[::-1]) or 'none yet'}.",
-        "On average over all prompts:",
+        "In general (prompts that mention none of the words below):" if evidence.share else "In general:",
     ]
     word = ""
     for effect in evidence.effects:
@@ -46,7 +46,7 @@ def read_evidence(text: str) -> Evidence | None:
     for line in text.splitlines():
         if found := _HEAD.match(line):
             total = int(found.group(1))
-        elif _AVERAGE.match(line):
+        elif _GENERAL.match(line):
             word = ""
         elif found := _MENTION.match(line):
             word = found.group(1)
