@@ -53,9 +53,11 @@ class GradientCalculator(Protocol):
     """Says in words why good prompts beat bad ones (2406.08713, section 3.1)."""
 
     async def critique(
-        self, instruction: str, scored: Sequence[ScoredPrompt], exemplars: Sequence[str], *, seed: int
+        self, instruction: str, scored: Sequence[ScoredPrompt], exemplars: Sequence[str], *, seed: int, arm: str = ""
     ) -> TextualGradient:
-        """Contrast the best with the worst results by paired reward.
+        """Contrast the best with the worst results of `arm`, whose text is `instruction`, by paired reward.
+
+        `scored` may hold results of other arms too; contrasts within one block are preferred.
 
         Raises:
             AgentFailure: no usable reply.

@@ -48,7 +48,7 @@ async def critique(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
     with call_scope(f"critique/{round_}"):
         try:
             gradient = await bench.gradient.critique(
-                instruction.text, scored, exemplars, seed=derive_seed("critique", bench.plan.seed, round_)
+                instruction.text, scored, exemplars, seed=derive_seed("critique", bench.plan.seed, round_), arm=parent
             )
             text = gradient.text
         except (AgentFailure, BudgetReached) as error:

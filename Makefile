@@ -1,0 +1,40 @@
+# Needs Python 3.11+ and make; everything else is set up here, in .venv/.
+PYTHON ?= python3
+BIN := .venv/bin
+# torch's threads: spinning workers of two processes would wreck each other
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check miniworld clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## create .venv/ and install (a few minutes, once)
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "brushup needs Python 3.11+; set PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: .venv/.ready ## the main job on the embedded miniworld: about a minute, results in runs/demo
+	rm -rf runs/demo
+	$(BIN)/brushup optimize experiments/configs/demo.toml --run demo
+
+test: .venv/.ready ## all tests (sets up first)
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: .venv/.ready ## format, lint, types, import rules, fast tests: before each commit
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+miniworld: .venv/.ready ## retrain the embedded models and rewrite miniworld/CARD.md (over an hour)
+	$(BIN)/python -m miniworld.train
+
+clean: ## remove .venv/ and caches; runs/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
