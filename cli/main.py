@@ -21,7 +21,10 @@ app = typer.Typer(
 )
 
 
-def _register() -> None:
+def register() -> None:
+    """Add the commands to the application, once."""
+    if app.registered_commands:
+        return
     from cli import commands
 
     for name, function in commands().items():
@@ -33,7 +36,7 @@ def _register() -> None:
 
 def main() -> None:
     """Run the command line; expected errors end in one line and their exit code, never in a traceback."""
-    _register()
+    register()
     try:
         code = app(standalone_mode=False)
     except BrushupError as error:
