@@ -7,7 +7,7 @@ import numpy as np
 
 from agents.contrasts import Result
 from agents.offline.regression import BEND_SIZE, BENDS, Fit, added_phrases, fit, make_design
-from core.text import unique
+from core.text import phrases, unique
 
 _MOST_RESULTS = 800
 
@@ -32,6 +32,7 @@ class Evidence:
         fresh: what a phrase that was never tried may be worth: mean and standard deviation.
         bend: number of phrases -> change of the reward against the plain sum of the phrases' effects.
         results: how many results there were (naive ones not counted).
+        subjects: phrases that naive prompts of the results contain themselves: what is wanted, not how well it is done.
         share: word -> share of the results whose naive prompt mentions it.
     """
 
@@ -40,6 +41,7 @@ class Evidence:
     bend: dict[int, float]
     results: int
     share: dict[str, float]
+    subjects: tuple[str, ...] = ()
 
 
 def weigh(results: Sequence[Result]) -> Evidence | None:
@@ -61,7 +63,9 @@ def weigh(results: Sequence[Result]) -> Evidence | None:
     bend = {number: float(slopes @ (number - after).clip(min=0.0)) for number in range(1, most + 2)}
     fresh = (design.unit * setting.size * BEND_SIZE * float(found.mean[0]), design.unit * setting.size)
     share = {word: float(design.mentioned[:, design.words.index(word)].mean()) for word in words}
-    return Evidence(tuple(effects), fresh, bend, len(rows), share)
+    said = {phrase.lower() for row in results for phrase in phrases(row.naive)}
+    subjects = tuple(sorted(said.intersection(design.names)))
+    return Evidence(tuple(effects), fresh, bend, len(rows), share, subjects)
 
 
 def _effect(found: Fit, phrase: int, word: str) -> Effect:

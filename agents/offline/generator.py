@@ -25,10 +25,7 @@ def refine(parts: Mapping[str, str], rng: np.random.Generator) -> str:
 
 
 def choose(plan: Plan, naive: str, examples: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Choose the phrases to add: those for mentioned words, then the constant ones, then tried and borrowed ones.
-
-    Places for tried and borrowed phrases are kept free, so that an instruction that explores does explore.
-    """
+    """Choose the phrases to add: for mentioned words first, then constant, then tried, then borrowed ones."""
     taken = {phrase.lower() for phrase in phrases(naive)} | {phrase.lower() for phrase in plan.never}
     told = [phrase for word, group in plan.mentions if mentions(naive, word) for phrase in group]
     fixed = [phrase for phrase in unique([*told, *plan.always]) if phrase not in taken]
@@ -36,8 +33,6 @@ def choose(plan: Plan, naive: str, examples: Sequence[str], rng: np.random.Gener
     tried = _pick(plan.try_pool, plan.try_count, taken, rng)
     taken.update(tried)
     borrowed = _pick(borrowable(examples), plan.borrow, taken, rng)
-    if plan.at_most is not None:
-        fixed = fixed[: max(0, plan.at_most - len(tried) - len(borrowed))]
     return [*fixed, *tried, *borrowed][: plan.at_most]
 
 

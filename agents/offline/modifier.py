@@ -18,7 +18,7 @@ _COUNT = re.compile(r"\bWrite (\d+) instructions?\b")
 _DEFAULT_COUNT = 2
 _MOST_PHRASES = 8
 _POOL = 8
-_TRIES = (0, 2, 1, 3)
+_STYLES = ((0.5, 0), (0.0, 0), (0.5, 1), (0.5, -1), (0.8, 0))
 
 
 def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) -> list[str]:
@@ -52,30 +52,49 @@ def _blind(plan: Plan, k: int, rng: np.random.Generator) -> Plan:
 
 
 def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: int, rng: np.random.Generator) -> Plan:
-    average = {effect.phrase: effect for effect in evidence.effects if not effect.word}
-    values = {phrase: effect.mean for phrase, effect in average.items()}
+    general = {effect.phrase: effect for effect in evidence.effects if not effect.word}
+    values = {phrase: effect.mean for phrase, effect in general.items()}
     size = best_number(sorted(values.values(), reverse=True), evidence.bend)
-    tries = _TRIES[k % 4]
-    size = max(2, size + (0, 0, 1, -1)[k // 4 % 4])
-    never = tuple(p for p, e in average.items() if e.mean + e.sd < 0 and not _helps_somewhere(p, evidence))
-    fixed = max(1, size - tries)
-    ranked = [phrase for phrase in sorted(values, key=lambda p: -values[p]) if values[phrase] > 0]
-    always = ranked[:fixed]
-    conditional = tuple(
-        (word, tuple(group)) for word in evidence.share if (group := _for_word(word, evidence, values, always, fixed))
-    )
-    pool = _promising(evidence, exemplar_phrases, [*always, *never])
-    pool = [pool[i] for i in sorted(rng.permutation(len(pool))[:_POOL])] if k > 1 else pool[:_POOL]
+    bar, change = _STYLES[k % len(_STYLES)]
+    size = max(2, size + change)
+    harmful = [p for p, e in general.items() if e.mean + e.sd < 0 and not _helps_somewhere(p, evidence)]
+    never = tuple(unique([*harmful, *evidence.subjects]))
+    values = {phrase: mean for phrase, mean in values.items() if phrase not in evidence.subjects}
+    always = _strong(values, bar, size)
+    conditional = []
+    for word in evidence.share:
+        under = {**values, **{e.phrase: e.mean for e in evidence.effects if e.word == word}}
+        group = _beside(_strong(under, bar, size), always, size)
+        if group:
+            conditional.append((word, tuple(group)))
+    tries = size - len(always)
+    pool = _promising(evidence, exemplar_phrases, [*always, *never])[:_POOL]
+    if k >= len(_STYLES):
+        pool = [pool[i] for i in sorted(rng.permutation(len(pool))[: max(tries, len(pool) // 2)])]
     return Plan(
         always=tuple(always),
-        mentions=conditional,
+        mentions=tuple(conditional),
         try_count=min(tries, len(pool)),
         try_pool=tuple(pool) if tries else (),
         never=never,
         at_most=size,
-        borrow=max(0, size - len(always) - tries) if len(always) + tries < size else 0,
+        borrow=max(0, tries - len(pool)),
         preamble=plan.preamble,
     )
+
+
+def _strong(values: Mapping[str, float], bar: float, size: int) -> list[str]:
+    ranked = sorted((p for p in values if values[p] > 0), key=lambda p: -values[p])[:size]
+    return [p for p in ranked if values[p] >= bar * values[ranked[0]]]
+
+
+def _beside(best: Sequence[str], always: Sequence[str], size: int) -> list[str]:
+    """Return what to add for a word so that, with the constant phrases behind it, cut to `size`, `best` results."""
+    for extra in range(size + 1):
+        group = [p for p in best if p not in always[: size - extra]]
+        if len(group) <= extra:
+            return group
+    return list(best)
 
 
 def best_number(ranked_values: Sequence[float], bend: Mapping[int, float]) -> int:
@@ -86,19 +105,6 @@ def best_number(ranked_values: Sequence[float], bend: Mapping[int, float]) -> in
 
 def _helps_somewhere(phrase: str, evidence: Evidence) -> bool:
     return any(e.phrase == phrase and e.word and e.mean > 0 for e in evidence.effects)
-
-
-def _for_word(
-    word: str, evidence: Evidence, values: Mapping[str, float], always: Sequence[str], places: int
-) -> list[str]:
-    """Return the phrases to add for a word, so that with the constant ones behind them the best set for it results."""
-    under = {**values, **{e.phrase: e.mean for e in evidence.effects if e.word == word}}
-    best = [p for p in sorted(under, key=lambda p: -under[p]) if under[p] > 0][:places]
-    for extra in range(places + 1):
-        group = [p for p in best if p not in always[: places - extra]]
-        if len(group) <= extra:
-            return group
-    return best
 
 
 def _promising(evidence: Evidence, exemplar_phrases: Sequence[str], used: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ _MENTION = re.compile(
     re.IGNORECASE,
 )
 _TRY = re.compile(
-    rf"\balso try (\d+) of:?\s+{_LIST}(?:[,;]? (?:choosing )?different ones for different prompts)?[.;]?", re.IGNORECASE
+    rf"\balso try (\d+) of:?\s+{_LIST}(?:[,;]?\s*different ones for different prompts)?[.;]?", re.IGNORECASE
 )
 _NEVER = re.compile(rf"\b(?:never|do not) (?:use|add):?\s+{_LIST}[.;]?", re.IGNORECASE)
 _AT_MOST = re.compile(r"\buse at most (\d+) phrases?[.;]?", re.IGNORECASE)
@@ -103,5 +103,5 @@ def mentions(prompt: str, word: str) -> bool:
 
 
 def _phrases(text: str) -> tuple[str, ...]:
-    found = _QUOTED.findall(text) or text.split(",")
+    found = _QUOTED.findall(text) or re.split(r",|\band\b|\bor\b", text)
     return tuple(phrase for phrase in (piece.strip().lower() for piece in found) if phrase)

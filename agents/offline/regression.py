@@ -3,9 +3,10 @@
 reward = sum over the added phrases of (common + own[phrase] + own[phrase, word] for mentioned words that matter to it)
          + bend(number of phrases) + what the results of one block share + noise
 
-All weights have zero-mean normal priors, so what rests on little evidence is shrunk towards the average phrase. The sizes
-of the prior and of the noise maximise the marginal likelihood. Pairs of a phrase and a word start outside the model; a word
-comes in when its pairs together explain the rewards clearly better (spike and slab, after George and McCulloch, 1993).
+All weights have zero-mean normal priors, so what rests on little evidence is shrunk towards the average phrase. The
+sizes of the prior and of the noise maximise the marginal likelihood. Pairs of a phrase and a word start outside the
+model; a word comes in when its pairs together explain the rewards clearly better (spike and slab, George and
+McCulloch 1993).
 """
 
 from collections import Counter
@@ -33,7 +34,7 @@ _SIZES = (0.2, 0.4, 0.8)
 _NOISES = (0.05, 0.1, 0.2, 0.4, 0.8)
 _SHARES = (0.0, 0.5)
 _PAIR_ODDS = 0.15
-_WORD_GAIN = 3.0
+_WORD_GAIN = 1.5
 _MOST_PAIRS = 40
 _FEWEST_RESULTS = 6
 _MOST_PRESENT = 0.7

@@ -11,6 +11,7 @@ _EFFECT = re.compile(rf'^ *- "([^"]+)": {_NUMBER} ± {_NUMBER} \((\d+) results?\
 _MENTION = re.compile(rf'^When the prompt mentions "([^"]+)" \({_NUMBER} % of the results\):$')
 _GENERAL = re.compile(r"^In general( \(prompts that mention none of the words below\))?:$")
 _FRESH = re.compile(rf"^A phrase that was not tried yet may be worth {_NUMBER} ± {_NUMBER}\.$")
+_QUOTED = re.compile(r'"([^"]+)"')
 _BEND = re.compile(rf"(\d+) phrases: {_NUMBER}")
 
 
@@ -31,6 +32,8 @@ def write_evidence(evidence: Evidence) -> str:
             lines.append(f'When the prompt mentions "{word}" ({100 * evidence.share[word]:.3g} % of the results):')
         number = f"{effect.results} {'result' if effect.results == 1 else 'results'}"
         lines.append(f'- "{effect.phrase}": {effect.mean:+.3g} ± {effect.sd:.2g} ({number})')
+    if evidence.subjects:
+        lines.append(f"Some users say this themselves, so never add it for others: {quoted(evidence.subjects)}.")
     lines.append(f"A phrase that was not tried yet may be worth {evidence.fresh[0]:+.3g} ± {evidence.fresh[1]:.2g}.")
     bends = ", ".join(f"{number} phrases: {change:+.3g}" for number, change in evidence.bend.items())
     lines.append(f"Beyond what the phrases add one by one, their number changes the reward by: {bends}.")
@@ -42,7 +45,7 @@ def read_evidence(text: str) -> Evidence | None:
     effects: list[Effect] = []
     share: dict[str, float] = {}
     bend: dict[int, float] = {}
-    fresh, total, word = (0.0, 0.0), 0, ""
+    fresh, total, word, subjects = (0.0, 0.0), 0, "", ()
     for line in text.splitlines():
         if found := _HEAD.match(line):
             total = int(found.group(1))
@@ -55,6 +58,8 @@ def read_evidence(text: str) -> Evidence | None:
             effects.append(Effect(found[1], word, float(found[2]), float(found[3]), int(found[4])))
         elif found := _FRESH.match(line):
             fresh = (float(found[1]), float(found[2]))
+        elif line.startswith("Some users say this themselves"):
+            subjects = tuple(_QUOTED.findall(line))
         elif "their number changes the reward by" in line:
             bend = {int(number): float(change) for number, change in _BEND.findall(line)}
-    return Evidence(tuple(effects), fresh, bend, total, share) if effects else None
+    return Evidence(tuple(effects), fresh, bend, total, share, subjects) if effects else None

@@ -1,0 +1,80 @@
+"""The offline agents as a litellm provider, and the litellm client; the slow import happens once, here."""
+
+import asyncio
+import logging
+
+import pytest
+
+from agents import INITIAL_INSTRUCTION, LLMRefiner, load_templates, make_chat_model
+from agents.litellm_chat import LiteLLMChatModel
+from agents.litellm_provider import register
+from agents.retry import RetryPolicy
+from core.errors import BadInput, ProviderError
+from core.records import ChatRequest
+from tests.fixtures.openai_server import OpenAIServer
+
+KEY = "planted-key-0123456789abcdef"
+FAST = RetryPolicy(attempts=2, timeout=5.0, total=10.0, first_pause=0.01, longest_pause=0.05)
+
+
+def request(naive="a red cat", replicate=0):
+    chat = make_chat_model("offline/agents")
+    examples = ["a dog, crisp, vivid, airy, bold, calm", "a tree, soft, grand, warm"]
+    refiner = LLMRefiner(chat, INITIAL_INSTRUCTION, templates=load_templates(), exemplars=lambda _: examples)
+    return ChatRequest(refiner.messages(naive), replicate)
+
+
+def test_same_answers_through_litellm_as_direct():
+    register()
+    register()
+    direct, through = make_chat_model("offline/agents"), LiteLLMChatModel("offline/agents", retry=FAST)
+
+    async def both(replicate):
+        asked = request(replicate=replicate)
+        return await direct.complete(asked), await through.complete(asked)
+
+    texts = set()
+    for replicate in range(3):
+        one, two = asyncio.run(both(replicate))
+        assert (one.text, one.prompt_tokens, one.completion_tokens) == (
+            two.text,
+            two.prompt_tokens,
+            two.completion_tokens,
+        )
+        assert two.usd is None
+        texts.add(one.text)
+    assert len(texts) > 1
+
+
+def test_unknown_provider_and_missing_key(monkeypatch, capsys):
+    with pytest.raises(BadInput, match="unknown provider 'nope'"):
+        make_chat_model("nope/x")
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(BadInput, match="set ANTHROPIC_API_KEY"):
+        make_chat_model("anthropic/claude-3-5-haiku-20241022")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("fault", "calls"), [("401", 1), ("400", 1), ("404", 1), ("500", 2), ("429", 2)])
+def test_failures_through_litellm(monkeypatch, caplog, capfd, fault, calls):
+    monkeypatch.setenv("HOSTED_VLLM_API_KEY", KEY)
+    with OpenAIServer() as server:
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        server.always = fault
+        chat = make_chat_model("hosted_vllm/m", retry=FAST)
+        with caplog.at_level(logging.DEBUG), pytest.raises(ProviderError, match=fault) as caught:
+            asyncio.run(chat.complete(request()))
+    assert len(server.requests) == calls
+    printed = capfd.readouterr()
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert KEY not in str(caught.value) + caplog.text + printed.out + printed.err
+    assert caught.value.__context__ is None
+
+
+def test_success_through_litellm(monkeypatch):
+    with OpenAIServer() as server:
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        chat = make_chat_model("hosted_vllm/m", retry=FAST)
+        reply = asyncio.run(chat.complete(request()))
+    assert reply.text == asyncio.run(make_chat_model("offline/agents").complete(request())).text
+    assert reply.usd is None
