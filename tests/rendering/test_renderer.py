@@ -76,6 +76,19 @@ def test_place_neighbours_and_padding_do_not_matter(renderer):
     assert same(drawn[1:3], renderer.render([REQUESTS[1], REQUESTS[2], RenderRequest("x " * 500, 77)])[:2])
 
 
+def test_every_call_has_the_chunks_shape(renderer, monkeypatch):
+    sizes = []
+    encode = renderer._pipeline.encode_prompt
+    monkeypatch.setattr(
+        renderer._pipeline,
+        "encode_prompt",
+        lambda prompt, *a, **k: sizes.append(len(prompt)) or encode(prompt, *a, **k),
+    )
+    for n in (1, 3, 4):
+        assert len(renderer.render(REQUESTS[:n])) == n
+    assert sizes == [4, 4, 4]
+
+
 def test_float64_is_identical_whatever_the_chunk(folder):
     sizes = {chunk: load_renderer(str(folder), RenderSettings(chunk=chunk, dtype="float64")) for chunk in (1, 3, 4)}
     whole = sizes[4].render(REQUESTS)

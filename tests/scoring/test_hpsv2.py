@@ -111,6 +111,7 @@ def test_a_prompt_is_encoded_once(folder, monkeypatch):
     [
         ("  A Red\n\tcat  ", "a red cat"),
         ("salt &amp;amp; pepper &lt;3", "salt & pepper <3"),
+        ("1 < 2 &amp;amp; 3", "1 < 2 & 3"),
         ("“curly” ‘quotes’", "\"curly\" 'quotes'"),
         ("schÃ¶n ﬁsh", "schön fish"),
         ("a cat <|endoftext|> a dog<start_of_text>", "a cat a dog"),
