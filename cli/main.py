@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 STARTED = time.time()
 """When this process began to run brushup; the ledger counts startup seconds from here."""
@@ -38,7 +39,7 @@ def main() -> None:
     """Run the command line; expected errors end in one line and their exit code, never in a traceback."""
     register()
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="brushup", standalone_mode=False)
     except BrushupError as error:
         say(f"brushup: {_one_line(str(error))}")
         sys.exit(error.exit_code)
@@ -59,11 +60,8 @@ def _usage_or_disk(error: Exception) -> int:
     import errno
     import sqlite3
 
-    import click
-
-    if isinstance(error, click.ClickException):
-        hint = " (see brushup --help)" if isinstance(error, click.UsageError) else ""
-        say(f"brushup: {_one_line(error.format_message())}{hint}")
+    if callable(getattr(error, "format_message", None)):  # typer's usage errors have no public base class
+        say(_usage(error))
         return 2
     full = isinstance(error, sqlite3.OperationalError) and any(
         word in str(error) for word in ("disk", "full", "readonly", "unable to open", "I/O")
@@ -72,6 +70,17 @@ def _usage_or_disk(error: Exception) -> int:
         say(f"brushup: the disk refuses: {_one_line(str(error))}; make room, then `brushup resume` the run")
         return 2
     raise error
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with the flags in one line; the whole help when none were given."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error.format_message())
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "brushup"
+    problems = getattr(error.__cause__, "errors", None)  # pydantic's, which know the value
+    got = f" (got {str(problems()[0]['input'])[:60]!r})" if callable(problems) else ""
+    return f"brushup: {_one_line(error.format_message()).rstrip('.')}{got}; see: {command} --help"
 
 
 def _one_line(text: str) -> str:

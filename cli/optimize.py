@@ -8,9 +8,6 @@ import typer
 from cli.options import HOME, ApiBase, Home, Json, MaxLlmCalls, MaxRenders, Quiet
 from cli.output import Bar, emit, say, show_summary
 
-Text = Annotated[str | None, typer.Option()]
-Number = Annotated[int | None, typer.Option()]
-
 
 def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
     config: Annotated[Path | None, typer.Argument(help="TOML file; flags override it.")] = None,
@@ -72,10 +69,13 @@ def finish(
 
     bar = Bar(expected_renders(config), quiet=quiet)
     try:
+        from experiments.wiring import strict_environment
+
+        strict_environment()  # before langgraph, diffusers and litellm are imported
         from experiments.run import run as drive
 
         summary = drive(folder, config, bar, started=began, api_base=api_base)
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         bar.close()
         raise Interrupted(f"interrupted; go on with: brushup resume {folder.name} --home {folder.home}") from None
     except (BadInput, BudgetReached):

@@ -35,6 +35,12 @@ def split_file(path: Path, config: RunConfig) -> list[Prompt]:
         BadInput: see `run_prompts`.
     """
     report = read_prompts(path, config.prompts.column)
+    bad = [(row, reason) for row, reason in report.bad if reason != "empty"]
+    if bad:
+        raise BadInput(
+            f"{path} has {len(bad)} bad rows, the first: row {bad[0][0]}, {bad[0][1]}; correct or remove them, "
+            "so that no prompt is dropped unseen"
+        )
     texts = list(report.prompts)
     wanted = config.evaluation
     test = min(wanted.test_prompts, max(20, len(texts) // 2))

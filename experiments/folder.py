@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_RESERVED = {"cache"}
+_RESERVED = ("cache", "prompts.db")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,12 @@ def check_name(name: str) -> str:
     Raises:
         BadInput: not a plain name, so it could leave the home folder.
     """
-    if not _NAME.fullmatch(name) or name in _RESERVED:
-        raise BadInput(f"--run is {name!r}; expected letters, digits, '.', '_' or '-' (at most 64), and not 'cache'")
+    if not _NAME.fullmatch(name) or name.startswith(_RESERVED):
+        got = name if len(name) <= 80 else name[:77] + "..."
+        raise BadInput(
+            f"--run is {got!r}; expected letters, digits, '.', '_' or '-' (at most 64), not beginning with "
+            f"{' or '.join(_RESERVED)}; choose another name"
+        )
     return name
 
 
@@ -74,16 +78,23 @@ def create_folder(home: Path, name: str | None, config: dict[str, Any]) -> RunFo
     Raises:
         BadInput: the name is bad or taken, or the disk refuses.
     """
+    if name is not None:
+        check_name(name)
     try:
         home.mkdir(parents=True, exist_ok=True)
-        name = check_name(name) if name else _free_name(home)
-        folder = RunFolder(home, name)
+        folder = RunFolder(home, name or _free_name(home))
         if folder.path.exists():
-            raise BadInput(f"run {name!r} exists in {home}; choose another --run, or `brushup resume {name}`")
-        draft = home / f".{name}.{os.getpid()}"
+            raise BadInput(
+                f"run {folder.name!r} exists in {home}; choose another --run, or `brushup resume {folder.name}`"
+            )
+        draft = home / f".{folder.name}.{os.getpid()}"
         draft.mkdir()
-        write_json(draft / "config.json", config)
-        draft.rename(folder.path)
+        try:
+            write_json(draft / "config.json", config)
+            draft.rename(folder.path)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
     except OSError as error:
         raise BadInput(f"cannot write to {home}: {error.strerror or error}; choose another --home") from None
     return folder
@@ -120,13 +131,25 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         OSError: the disk refuses.
     """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; when the disk refuses, nothing is left behind.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _free_name(home: Path) -> str:

@@ -1,6 +1,7 @@
 """Starting and reopening runs, up to the point where heavy imports begin: cheap checks, the folder, the config."""
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from core.errors import BadInput
 from experiments.config import RunConfig, load_config, parse_config
-from experiments.folder import RunFolder, create_folder, existing_folder, remove_folder
+from experiments.folder import RunFolder, create_folder, existing_folder, remove_folder, write_json
 
 LONGEST_INSTRUCTION = 4000
 
@@ -53,12 +54,19 @@ def open_run(home: Path, name: str, caps: Mapping[str, int | None]) -> OpenRun:
     """Reopen a run; caps given now replace those it had, and are stored.
 
     Raises:
-        BadInput: there is no such run, or its configuration is damaged.
+        BadInput: there is no such run, its configuration is damaged, or another process is working on it.
     """
     folder = existing_folder(home, name)
+    from experiments.status import refuse_running
+
+    refuse_running(folder)
     raw = read_json(folder.config_file)
-    raw.setdefault("budget", {}).update({key: value for key, value in caps.items() if value is not None})
-    return OpenRun(folder, parse_config(raw, source=str(folder.config_file)))
+    given = {key: value for key, value in caps.items() if value is not None}
+    raw.setdefault("budget", {}).update(given)
+    config = parse_config(raw, source=str(folder.config_file))
+    if given:
+        write_json(folder.config_file, config.model_dump(mode="json"))
+    return OpenRun(folder, config)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -132,9 +140,12 @@ def forget_if_untouched(folder: RunFolder) -> None:
     if folder.database.is_file():
         from prompt_db.run_store import RunStore
 
-        store = RunStore.reader(folder.database)
-        began = store.rows("SELECT 1 FROM session WHERE loop_started IS NOT NULL LIMIT 1")
-        store.close()
+        try:
+            store = RunStore.reader(folder.database)
+            began = store.rows("SELECT 1 FROM session WHERE loop_started IS NOT NULL LIMIT 1")
+            store.close()
+        except (BadInput, sqlite3.DatabaseError):  # not even its tables could be made
+            began = []
         if began:
             return
     remove_folder(folder)
@@ -145,6 +156,9 @@ def _absolute_paths(config: RunConfig) -> RunConfig:
     raw = config.model_dump(mode="json")
     for section, key in (("prompts", "file"), ("render", "renderer"), ("score", "scorer"), ("agents", "templates")):
         value = raw[section][key]
-        if value and Path(value).exists():
-            raw[section][key] = str(Path(value).resolve())
+        name, equals, file = (value or "").rpartition("=")  # a scorer may be NAME=FILE
+        for head, path in (("", value), (name + equals, file)):
+            if path and Path(path).exists():
+                raw[section][key] = head + str(Path(path).resolve())
+                break
     return parse_config(raw, source="the configuration")

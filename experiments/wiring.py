@@ -21,7 +21,7 @@ from core.interfaces import ChatModel, Refiner, Renderer, Scorer
 from core.progress import Progress
 from core.records import Instruction, Prompt
 from core.text import digest
-from experiments.config import RunConfig
+from experiments.config import AgentsSection, RunConfig
 from experiments.data import run_prompts
 from experiments.folder import RunFolder
 from experiments.metered import MeteredChat
@@ -76,7 +76,7 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
 
     Args:
         config: which ones.
-        api_base: the address that the user named in this very command; only there an API key is sent.
+        api_base: see `load_chat`.
 
     Raises:
         BadInput: a model cannot be loaded.
@@ -84,15 +84,8 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
     from rendering import RenderSettings, load_renderer
     from scoring import load_scorer
 
-    agents, render = config.agents, config.render
-    trusted = agents.api_base is None or agents.api_base == api_base
-    chat = make_chat_model(
-        agents.llm,
-        api_base=agents.api_base,
-        timeout=agents.timeout,
-        max_concurrency=agents.concurrency,
-        environ=None if trusted else {},
-    )
+    render = config.render
+    chat = load_chat(config.agents, api_base=api_base)
     settings = RenderSettings(
         steps=render.steps,
         guidance=render.guidance,
@@ -104,6 +97,26 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
     renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
     scorer = load_scorer(config.score.scorer or str(miniworld.SCORER), chunk=config.score.chunk)
     return Models(chat, renderer, scorer)
+
+
+def load_chat(agents: AgentsSection, *, api_base: str | None = None) -> ChatModel:
+    """Return the chat model of a configuration.
+
+    Args:
+        agents: which one.
+        api_base: the address that the user named in this very command; only there an API key is sent.
+
+    Raises:
+        BadInput: an unknown provider, a bad address, or a missing key.
+    """
+    trusted = agents.api_base is None or agents.api_base == api_base
+    return make_chat_model(
+        agents.llm,
+        api_base=agents.api_base,
+        timeout=agents.timeout,
+        max_concurrency=agents.concurrency,
+        environ=None if trusted else {},
+    )
 
 
 def open_library(home: Path, corpus: str | None) -> tuple[Library, str]:

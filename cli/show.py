@@ -1,0 +1,107 @@
+"""`brushup show`: one run in detail, also while another process works on it, or after that process died."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli.options import HOME, Home, Json
+from cli.output import SCALE, console, emit, say, show_summary
+
+if TYPE_CHECKING:
+    from experiments.details import ArmLine, RunDetails
+    from experiments.folder import RunFolder
+
+Watch = Annotated[bool, typer.Option("--watch", help="Follow the run's events until it ends; Ctrl-C leaves.")]
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the run.")],
+    watch: Watch = False,
+    home: Home = HOME,
+    json: Json = False,
+) -> None:
+    """Show a run's instructions with their evidence, its failures, and its result once there is one."""
+    from experiments.details import run_details
+    from experiments.folder import existing_folder
+
+    folder = existing_folder(home, name)
+    if watch:
+        try:
+            _follow(folder)
+        except KeyboardInterrupt:
+            return
+    details = run_details(folder)
+    if json:
+        emit(details.to_json())
+    else:
+        _show(details, folder)
+
+
+def _follow(folder: "RunFolder") -> None:
+    from experiments.status import follow
+
+    for event in follow(folder):
+        at = datetime.fromtimestamp(event.at).astimezone().strftime("%H:%M:%S")
+        words = (f"round {event.round}" if event.round else "", event.node, event.work, event.detail)
+        say("  ".join([at, *(word for word in words if word)]))
+
+
+def _show(details: "RunDetails", folder: "RunFolder") -> None:
+    say(f"run {details.name}: {details.status}, {details.rounds} rounds" + _stopped(details.stop_reason))
+    if details.arms:
+        console.print(_table(details.arms))
+    if details.gradient:
+        what = details.gradient["text"] or f"none ({details.gradient['error']})"
+        say(f"textual gradient of round {details.gradient['round']}, for {details.gradient['arm']}: {what}")
+    for kind, count in details.failures.items():
+        say(f"failed {count} x {kind}")
+    if details.unknown_calls:
+        kinds = sorted({f"{call['kind']} {call['charge_id']}" for call in details.unknown_calls})
+        shown = ", ".join(kinds[:5]) + (", ..." if len(kinds) > 5 else "")
+        say(f"{len(details.unknown_calls)} calls were in flight at a kill and count as spent: {shown}")
+    if details.last_event:
+        event = details.last_event
+        say("last event: " + " ".join(word for word in (event.node, event.work, event.detail) if word))
+    if details.status != "completed" and details.heartbeat_age is not None:
+        say(f"last heartbeat {details.heartbeat_age:.0f} s ago, process {details.pid}")
+    if details.status == "interrupted":
+        say(f"go on with: brushup resume {details.name} --home {folder.home}")
+    if details.summary:
+        show_summary(details.summary)
+
+
+def _stopped(reason: str | None) -> str:
+    return f"; the loop stopped: {reason}" if reason else ""
+
+
+def _table(arms: tuple["ArmLine", ...]) -> Table:
+    """Return the instructions as a table, each under its parent."""
+    table = Table()
+    table.add_column("instruction", no_wrap=True)
+    for heading in ("pulls", "blocks", f"reward x {SCALE}"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    for depth, arm in _tree(arms):
+        marks = [word for word in ("best", "finalist", "retired") if getattr(arm, word)]
+        mean = "-" if arm.mean is None else f"{SCALE * arm.mean:+.2f}"
+        text = escape(" ".join(arm.text.split()))
+        table.add_row("  " * depth + arm.id, str(arm.pulls), str(arm.blocks), mean, ", ".join(marks), text)
+    return table
+
+
+def _tree(arms: tuple["ArmLine", ...]) -> list[tuple[int, "ArmLine"]]:
+    """Order arms so that children follow their parent, with the depth of each."""
+    known = {arm.id for arm in arms}
+    children: dict[str, list[ArmLine]] = {}
+    for arm in arms:
+        children.setdefault(arm.parent if arm.parent in known else "", []).append(arm)
+    lines, waiting = [], [(0, arm) for arm in reversed(children.get("", []))]
+    while waiting:
+        depth, arm = waiting.pop()
+        lines.append((depth, arm))
+        waiting += [(depth + 1, child) for child in reversed(children.get(arm.id, []))]
+    return lines
