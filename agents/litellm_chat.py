@@ -61,6 +61,8 @@ class LiteLLMChatModel:
 
     async def _call(self, request: ChatRequest) -> Completion:
         litellm = import_litellm()
+        import openai
+
         start = time.perf_counter()
         failure: CallFailure
         try:
@@ -80,9 +82,7 @@ class LiteLLMChatModel:
         except (litellm.exceptions.APIConnectionError, litellm.exceptions.Timeout) as error:
             # Its text may hold a whole traceback; its kind says enough.
             failure = CallFailure(type(error).__name__)
-        except litellm.exceptions.APIError as error:
-            failure = _failure(error)
-        except litellm.exceptions.OpenAIError as error:
+        except openai.OpenAIError as error:  # the base of litellm's own errors
             failure = _failure(error)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             failure = CallFailure(f"unreadable answer ({type(error).__name__})", status=502)

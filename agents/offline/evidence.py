@@ -64,7 +64,7 @@ def weigh(results: Sequence[Result]) -> Evidence | None:
     fresh = (design.unit * setting.size * BEND_SIZE * float(found.mean[0]), design.unit * setting.size)
     share = {word: float(design.mentioned[:, design.words.index(word)].mean()) for word in words}
     said = {phrase.lower() for row in results for phrase in phrases(row.naive)}
-    subjects = tuple(sorted(said.intersection(design.names)))
+    subjects = tuple(name for name in design.names if name in said)
     return Evidence(tuple(effects), fresh, bend, len(rows), share, subjects)
 
 

@@ -14,7 +14,8 @@ from core.seeding import generator
 class OfflineChatModel:
     """Answers by rules and statistics. Which role is asked follows from the sections of the message.
 
-    Deterministic: the reply is a function of the messages and the request's `replicate`. It costs nothing.
+    Deterministic: the reply is a function of the messages and the request's `replicate`; chance (what to borrow) is
+    drawn from the naive prompt and the replicate alone, never from how a phrase is spelled. It costs nothing.
     """
 
     name = "offline/agents"
@@ -22,16 +23,17 @@ class OfflineChatModel:
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer the messages; see ChatModel."""
         texts = [message.content for message in request.messages]
-        rng = generator(*texts, request.replicate)
         parts: dict[str, str] = {}
         for message in request.messages:
             parts = parts or (sections(message.content) if message.role == "user" else {})
         reply: dict[str, object]
         if "prompt" in parts:
+            rng = generator("refine", parts["prompt"], request.replicate)
             reply = {"prompt": refine(parts, rng)}
         elif "results" in parts:
             reply = {"gradient": critique(parts)}
         elif "gradient" in parts:
+            rng = generator("propose", request.replicate)
             reply = {"instructions": propose(parts, "\n".join(texts), rng)}
         else:
             raise ProviderError(

@@ -32,7 +32,7 @@ def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) ->
     evidence = read_evidence(parts["gradient"])
     texts: list[str] = []
     for k in range(4 * count):
-        child = _blind(plan, k, rng) if evidence is None else _child(plan, evidence, exemplar_phrases, k, rng)
+        child = _blind(plan, k) if evidence is None else _child(plan, evidence, exemplar_phrases, k, rng)
         text = "\n".join([*(f"<keep>{part}</keep>" for part in frozen), write_plan(child)])
         if text not in texts and text.strip() != parent.strip():
             texts.append(text)
@@ -45,9 +45,9 @@ def _without_frozen(instruction: str) -> str:
     return re.sub(r"<keep>.*?</keep>\s*", "", instruction, flags=re.DOTALL)
 
 
-def _blind(plan: Plan, k: int, rng: np.random.Generator) -> Plan:
+def _blind(plan: Plan, k: int) -> Plan:
     """Without evidence: borrow another number of phrases."""
-    size = 2 + (plan.borrow + k + int(rng.integers(2))) % 5
+    size = 2 + (plan.borrow + k) % 5
     return replace(plan, borrow=size, at_most=max(size, len(plan.always) + size))
 
 

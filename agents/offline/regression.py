@@ -12,13 +12,12 @@ McCulloch 1993).
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.contrasts import Result
-from core.text import content_words, phrases
+from core.text import content_words, phrases, unique
 
 Array = NDArray[np.float64]
 Pair = tuple[str, int]
@@ -30,13 +29,14 @@ BENDS = (0, 3, 4, 5, 6, 7, 8, 10)
 BEND_SIZE = 0.5
 """Prior standard deviation of a bend, relative to a phrase's."""
 
-_SIZES = (0.2, 0.4, 0.8)
-_NOISES = (0.05, 0.1, 0.2, 0.4, 0.8)
+_SIZES = np.array([0.15, 0.25, 0.4, 0.6, 0.9])
+_NOISES = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.8])
 _SHARES = (0.0, 0.5)
 _PAIR_ODDS = 0.15
 _WORD_GAIN = 1.5
 _MOST_PAIRS = 40
 _FEWEST_RESULTS = 6
+_FEWEST_OF_PHRASE = 4
 _MOST_PRESENT = 0.7
 
 
@@ -65,7 +65,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Fit:
-    """The posterior of the weights in the order of `features`: normal, with mean and covariance."""
+    """The posterior of the weights (bends, phrases, pairs), in units of `setting.size`: mean and covariance."""
 
     design: Design
     setting: Setting
@@ -83,7 +83,7 @@ def added_phrases(naive: str, refined: str) -> list[str]:
 def make_design(rows: Sequence[Result]) -> Design:
     """Turn results that all added phrases into arrays."""
     added = [added_phrases(row.naive, row.refined) for row in rows]
-    names = sorted({phrase for group in added for phrase in group})
+    names = unique(phrase for group in added for phrase in group)
     place = {name: index for index, name in enumerate(names)}
     has = np.zeros((len(rows), len(names)))
     for index, group in enumerate(added):
@@ -108,65 +108,73 @@ def make_design(rows: Sequence[Result]) -> Design:
     return Design(names, has, bends, words, mentioned, same, rewards / unit, unit)
 
 
+class _Space:
+    """The design with what the results of one block share taken out, so that the noise left is independent."""
+
+    def __init__(self, design: Design, shared: float) -> None:
+        whiten = np.linalg.inv(
+            np.linalg.cholesky((1 - shared) * np.eye(len(design.rewards)) + shared * design.same_block)
+        )
+        self.shared = shared
+        self.rewards = whiten @ design.rewards
+        self.base = whiten @ np.concatenate([design.bends * BEND_SIZE, design.has], axis=1)
+        self.logdet = 2.0 * float(np.log(np.diag(whiten)).sum())
+        self.phrases = np.flatnonzero(design.has.sum(axis=0) >= _FEWEST_OF_PHRASE)
+        self.columns = {
+            word: whiten @ (design.has[:, self.phrases] * design.mentioned[:, index : index + 1])
+            for index, word in enumerate(design.words)
+        }
+
+    def features(self, pairs: Sequence[Pair]) -> Array:
+        """Return results x weights, all with the same prior: bends, phrases, pairs."""
+        place = {int(phrase): index for index, phrase in enumerate(self.phrases)}
+        return np.column_stack([self.base, *(self.columns[word][:, place[phrase]] for word, phrase in pairs)])
+
+    def best_setting(self, pairs: Sequence[Pair]) -> tuple[float, Setting]:
+        """Return the highest log marginal likelihood over the grid of sizes and noises, and where it is."""
+        left, values, _ = np.linalg.svd(self.features(pairs), full_matrices=False)
+        size, noise = (grid.ravel()[:, None] for grid in np.meshgrid(_SIZES, _NOISES))
+        spread = np.square(size * values)
+        explained = spread / (spread + noise) @ np.square(left.T @ self.rewards)
+        rest = (float(self.rewards @ self.rewards) - explained) / noise[:, 0]
+        logdet = len(self.rewards) * np.log(noise[:, 0]) + np.log1p(spread / noise).sum(axis=1)
+        likelihood = self.logdet / 2 - 0.5 * (rest + logdet)
+        best = int(np.argmax(likelihood))
+        return float(likelihood[best]), Setting(float(size[best, 0]), float(noise[best, 0]), self.shared)
+
+    def more_pairs(self, setting: Setting, pairs: Sequence[Pair]) -> list[Pair]:
+        """Return the next pairs: those of the word that gains most, or more of a word that is in already."""
+        left, values, _ = np.linalg.svd(self.features(pairs), full_matrices=False)
+        spread = np.square(setting.size * values)
+        taken = spread / (spread + setting.noise)
+        known, best_gain, best = {word for word, _ in pairs}, 0.0, list[Pair]()
+        residual = (self.rewards - left @ (taken * (left.T @ self.rewards))) / setting.noise
+        for word, plain in self.columns.items():
+            columns = plain * setting.size
+            free = (np.square(columns).sum(axis=0) - taken @ np.square(left.T @ columns)).clip(min=0.0) / setting.noise
+            log_bayes = 0.5 * np.square(columns.T @ residual) / (1 + free) - 0.5 * np.log1p(free)
+            fresh = np.array([(word, int(phrase)) not in pairs for phrase in self.phrases], dtype=bool)
+            log_odds = np.where(fresh, np.log(_PAIR_ODDS / (1 - _PAIR_ODDS)) + log_bayes, -np.inf)
+            gain = float(np.sum(np.logaddexp(0.0, log_odds)[fresh] + np.log1p(-_PAIR_ODDS)))
+            chosen = [(word, int(phrase)) for phrase in self.phrases[log_odds > 0]]
+            if chosen and gain > best_gain and (word in known or gain > _WORD_GAIN):
+                best_gain, best = gain, chosen
+        return best
+
+
 def fit(design: Design) -> Fit:
     """Fit the model: choose its sizes and its pairs in turns, then return the posterior."""
+    lone = bool(np.all(design.same_block.sum(axis=1) == 1))
+    spaces = [_Space(design, shared) for shared in _SHARES[: 1 if lone else None]]
     pairs: tuple[Pair, ...] = ()
-    setting = _best_setting(design, pairs)
-    while len(pairs) < _MOST_PAIRS:
-        more = _more_pairs(design, setting, pairs)
+    while True:
+        space = max(spaces, key=lambda space: space.best_setting(pairs)[0])
+        setting = space.best_setting(pairs)[1]
+        more = space.more_pairs(setting, pairs) if len(pairs) < _MOST_PAIRS else []
         if not more:
             break
         pairs = (*pairs, *more)
-        setting = _best_setting(design, pairs)
-    phi = features(design, setting, pairs)
-    gain = np.linalg.solve(_covariance(design, setting, phi), phi).T
-    return Fit(design, setting, pairs, gain @ design.rewards, np.eye(phi.shape[1]) - gain @ phi)
-
-
-def features(design: Design, setting: Setting, pairs: Sequence[Pair]) -> Array:
-    """Return results x weights: bends, phrases, pairs; each scaled by its prior's standard deviation."""
-    groups = [design.bends * (setting.size * BEND_SIZE), design.has * setting.size]
-    groups += [
-        (design.has[:, phrase] * design.mentioned[:, design.words.index(word)] * setting.size)[:, None]
-        for word, phrase in pairs
-    ]
-    return np.concatenate(groups, axis=1)
-
-
-def _covariance(design: Design, setting: Setting, phi: Array) -> Array:
-    own = (1 - setting.shared) * np.eye(len(design.rewards))
-    return phi @ phi.T + setting.noise * (own + setting.shared * design.same_block)
-
-
-def _best_setting(design: Design, pairs: Sequence[Pair]) -> Setting:
-    settings = [Setting(*values) for values in product(_SIZES, _NOISES, _SHARES)]
-    return max(settings, key=lambda setting: _likelihood(design, setting, pairs))
-
-
-def _likelihood(design: Design, setting: Setting, pairs: Sequence[Pair]) -> float:
-    covariance = _covariance(design, setting, features(design, setting, pairs))
-    _, logdet = np.linalg.slogdet(covariance)
-    return float(-0.5 * design.rewards @ np.linalg.solve(covariance, design.rewards) - 0.5 * logdet)
-
-
-def _more_pairs(design: Design, setting: Setting, pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the next pairs to take in: those of the word that gains most, or more of a word that is in already."""
-    if not design.words:
-        return []
-    covariance = _covariance(design, setting, features(design, setting, pairs))
-    solved = np.linalg.solve(covariance, np.column_stack([design.rewards, np.eye(len(design.rewards))]))
-    weight, inverse = solved[:, 0], solved[:, 1:]
-    many, known = len(design.names), {word for word, _ in pairs}
-    best_gain, best = 0.0, list[Pair]()
-    for index, word in enumerate(design.words):
-        columns = design.has * design.mentioned[:, index : index + 1] * setting.size
-        pull = columns.T @ weight
-        spread = np.einsum("np,np->p", columns, inverse @ columns)
-        log_bayes = 0.5 * np.square(pull) / (1 + spread) - 0.5 * np.log1p(spread)
-        fresh = np.array([(word, phrase) not in pairs for phrase in range(many)])
-        log_odds = np.where(fresh, np.log(_PAIR_ODDS / (1 - _PAIR_ODDS)) + log_bayes, -np.inf)
-        gain = float(np.sum(np.logaddexp(0.0, log_odds)[fresh] + np.log1p(-_PAIR_ODDS)))
-        chosen = [(word, int(phrase)) for phrase in np.flatnonzero(log_odds > 0)]
-        if chosen and (word in known or gain > _WORD_GAIN) and gain > best_gain:
-            best_gain, best = gain, chosen
-    return best
+    scaled = space.features(pairs) * setting.size
+    cov: Array = np.linalg.inv(np.eye(scaled.shape[1]) + scaled.T @ scaled / setting.noise)
+    mean = cov @ (scaled.T @ space.rewards) / setting.noise
+    return Fit(design, setting, pairs, mean, cov)

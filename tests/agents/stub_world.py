@@ -83,7 +83,8 @@ class World:
 
     def reward(self, naive: str, refined: str, block: str) -> float:
         """Return the noisy paired reward of a refined prompt on a block."""
-        rng = generator("noise", self.seed, block, refined)
+        meant = self.meant()
+        rng = generator("noise", self.seed, block, *(meant.get(phrase, phrase) for phrase in phrases(refined)))
         return self.truth(naive, refined) + (self.noise * float(rng.normal()) if refined != naive else 0.0)
 
     def prompts(self, split: str, count: int) -> list[str]:
