@@ -1,13 +1,15 @@
 """Scenes, captions and their way back: the only place that knows how a sentence and a scene belong together.
 
-The text says what to draw (subject, colour, place, style family) and may carry terms. ``parse`` reads a caption back, also one that an
-agent has rewritten, so that evaluation code can ask what a prompt means in this world. Nothing outside evaluation may import this module.
+The text says what to draw (subject, colour, place, style family) and may carry terms. ``parse`` reads a caption back,
+also one that an agent has rewritten, so that evaluation code can ask what a prompt means in this world. Nothing
+outside evaluation may import this module.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -90,18 +92,20 @@ class NaivePrompt:
 def split_of(triple: Triple) -> str:
     """The split that a (subject, colour, place) belongs to.
 
-    A linear rule modulo eight reserves 1/8 of the triples for test and 1/8 for validation, such that each pair of values (say, a red
-    boat, or a boat at night) still occurs in train: test asks for new combinations, never for unknown words.
+    A linear rule modulo eight reserves 1/8 of the triples for test and 1/8 for validation, such that each pair of
+    values (say, a red boat, or a boat at night) still occurs in train: test asks for new combinations, never for
+    unknown words.
     """
     subject, colour, place = SUBJECTS.index(triple[0]), COLOURS.index(triple[1]), PLACES.index(triple[2])
     residue = (subject + 3 * colour + 5 * place) % _MODULUS
     return {_TEST_RESIDUE: "test", _VALIDATION_RESIDUE: "validation"}.get(residue, "train")
 
 
-def triples(*splits: str) -> list[Triple]:
+@cache
+def triples(*splits: str) -> tuple[Triple, ...]:
     """All triples of the named splits, in a fixed order."""
     everything = [(s, c, p) for s in SUBJECTS for c in COLOURS for p in PLACES]
-    return [triple for triple in everything if split_of(triple) in splits]
+    return tuple(triple for triple in everything if split_of(triple) in splits)
 
 
 def describe(scene: Scene, template: int = 0, place_phrase: int = 0) -> str:
@@ -133,8 +137,8 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
 def parse(prompt: str) -> Scene | None:
     """Read a prompt back into a scene.
 
-    Works on any text, so also on what an agent made of a caption: terms are found wherever they stand, the first subject, colour and
-    place outside a term count, and unknown words are ignored.
+    Works on any text, so also on what an agent made of a caption: terms are found wherever they stand, the first
+    subject, colour and place outside a term count, and unknown words are ignored.
 
     Returns:
         The scene, or None when subject, colour, place or style cannot be found.
@@ -169,7 +173,7 @@ def naive_prompts(split: str) -> list[NaivePrompt]:
 
 
 def draw_prompts(split: str, seed: int, n: int) -> list[NaivePrompt]:
-    """Draw ``n`` distinct naive prompts of a split, the families in turn and no (triple, family) twice before all have come.
+    """Draw ``n`` distinct naive prompts of a split, families in turn, no (triple, family) twice before all have come.
 
     Args:
         split: "train", "validation" or "test".
@@ -197,7 +201,7 @@ def draw_prompts(split: str, seed: int, n: int) -> list[NaivePrompt]:
 
 
 def holdout_prompts(seed: int, n: int) -> list[NaivePrompt]:
-    """Draw ``n`` fresh test prompts, balanced over the families, from the triples that nothing was trained or tuned on."""
+    """Draw ``n`` fresh prompts, balanced over families, from the triples that nothing was trained or tuned on."""
     return draw_prompts("test", seed, n)
 
 

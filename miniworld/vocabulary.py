@@ -1,10 +1,11 @@
 """The words of the miniworld: what can be asked for, and which words carry system language.
 
-Everything here is plain data, so that grammar, renderer and truth agree on names without importing each other. Importing this
-module costs nothing (no torch, no Pillow).
+Everything here is plain data, so that grammar, renderer and truth agree on names without importing each other.
+Importing this module costs nothing (no torch, no Pillow).
 
-A quality term is *system language* in the sense of arXiv 2406.08713: a phrase that says how a picture is made, not what it shows. The
-four groups below are fixed by how the renderer draws a term and how the annotator (``miniworld.truth``) values it:
+A quality term is *system language* in the sense of arXiv 2406.08713: a phrase that says how a picture is made, not
+what it shows. The four groups below are fixed by how the renderer draws a term and how the annotator
+(``miniworld.truth``) values it:
 
 * general terms help in every style family,
 * each family has three terms of its own that help only there,

@@ -1,0 +1,1 @@
+"""Training of the miniworld's models: ``python -m miniworld.train``."""

@@ -1,0 +1,51 @@
+"""``python -m miniworld.train``: train the miniworld, stage by stage, from the drawn scenes to the card."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from miniworld.train import card, clip, evaluate, export, judging, pairs, preference, prompts, renders, text, unet
+from miniworld.train.stages import Stage, Workspace, run_stage
+
+STAGES: dict[str, Stage] = {
+    "renders": renders.run,
+    "text": text.run,
+    "judge": judging.run,
+    "prompts": prompts.run,
+    "unet": unet.run,
+    "clip": clip.run,
+    "pairs": pairs.run,
+    "preference": preference.run,
+    "export": export.run,
+    "evaluate": evaluate.run,
+    "card": card.run,
+}
+"""In order; each needs those before it."""
+
+
+def main() -> None:
+    """Run all stages, or one. A stage that is recorded in the work folder is skipped."""
+    parser = argparse.ArgumentParser(prog="python -m miniworld.train", description=__doc__)
+    parser.add_argument("--stage", choices=STAGES, help="run only this stage")
+    parser.add_argument(
+        "--workdir", type=Path, default=Path(".miniworld"), help="folder for data and checkpoints (ignored by git)"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="torch threads")
+    parser.add_argument("--shrink", type=int, default=1, help="divide all amounts of work, to try the stages out")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    warnings.filterwarnings("ignore", message=".*torchvision.*")
+    torch.set_num_threads(arguments.threads)
+    space = Workspace(arguments.workdir, arguments.shrink)
+    for name, stage in STAGES.items():
+        if arguments.stage in (None, name):
+            run_stage(name, stage, space)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Drawing with the trained pipeline in batches, as users of it do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+_BATCH = 16
+
+
+def load_pipeline(folder: Path) -> DiffusionPipeline:
+    """Load a shipped pipeline in float32, without a progress bar."""
+    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def draw(
+    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **settings: float | int
+) -> list[Image.Image]:
+    """Draw one picture per prompt, each from its own seed.
+
+    Args:
+        pipeline: A loaded pipeline.
+        prompts: What to draw.
+        seeds: One seed per prompt.
+        settings: Passed on: num_inference_steps, guidance_scale, height, width.
+    """
+    images: list[Image.Image] = []
+    for start in range(0, len(prompts), _BATCH):
+        chunk = list(prompts[start : start + _BATCH])
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + _BATCH]]
+        images += pipeline(chunk, generator=generators, **settings).images
+    return images
