@@ -8,13 +8,14 @@ not diluted).
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 64
-Picture = NDArray[np.float32]
-Field = NDArray[np.float32]
+Picture = NDArray[np.floating[Any]]
+Field = NDArray[np.floating[Any]]
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)[:, None, None]
 _COORDS = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * 2 - 1

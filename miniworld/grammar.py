@@ -44,6 +44,10 @@ _TEMPLATES: tuple[str, ...] = (
     "{style} of one {colour} {subject} {place}",
 )
 _VOWELS = tuple("aeiou")
+_TERM_PATTERNS = {
+    term: re.compile(rf"(?<!\w){re.escape(term)}(?!\w)") for term in sorted((*TERMS, *FILLERS), key=len, reverse=True)
+}
+"""Longer terms first, so that no term is found inside another."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,10 @@ def parse(prompt: str) -> Scene | None:
     """
     text = re.sub(r"\s+", " ", prompt.lower())
     found: list[tuple[int, str]] = []
-    for term in sorted((*TERMS, *FILLERS), key=len, reverse=True):
-        pattern = rf"(?<!\w){re.escape(term)}(?!\w)"
-        match = re.search(pattern, text)
-        if match:
+    for term, pattern in _TERM_PATTERNS.items():
+        if term in text and (match := pattern.search(text)):
             found.append((match.start(), term))
-            text = re.sub(pattern, lambda hit: " " * len(hit.group()), text)
+            text = pattern.sub(lambda hit: " " * len(hit.group()), text)
     subject, colour, place = (_first_word(text, words) for words in (SUBJECTS, COLOURS, PLACES))
     style = _first_word(text, tuple(STYLE_WORDS.values()))
     if subject is None or colour is None or place is None or style is None:

@@ -5,14 +5,16 @@ Each statistic is one number per picture. They are chosen so that every quality 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from miniworld.effects import SIZE, X, Y, blur, texture
 
-Batch = NDArray[np.float32]
+Batch = NDArray[np.floating[Any]]
 """Pictures in [0, 1], shape (n, 3, 64, 64)."""
-Planes = NDArray[np.float32]
+Planes = NDArray[np.floating[Any]]
 """Brightness, shape (n, 64, 64)."""
 
 STATISTICS: tuple[str, ...] = (
@@ -46,7 +48,7 @@ _UNDER = (np.abs(X - 0.1) < 0.45) & (np.abs(Y - 0.84) < 0.08)
 _BESIDE = (np.abs(X) > 0.75) & (np.abs(X) < 0.9) & (np.abs(Y - 0.84) < 0.08)
 
 
-def measure(pictures: Batch) -> NDArray[np.float32]:
+def measure(pictures: Batch) -> NDArray[np.floating[Any]]:
     """All statistics of a batch.
 
     Args:
@@ -87,7 +89,7 @@ def measure(pictures: Batch) -> NDArray[np.float32]:
     return np.stack([columns[name] for name in STATISTICS], axis=1).astype(np.float32)
 
 
-def edge_energy(pictures: Batch) -> NDArray[np.float32]:
+def edge_energy(pictures: Batch) -> NDArray[np.floating[Any]]:
     """Sharpness for the card: variance of the Laplacian of brightness (0-255), shape (n,)."""
     light = np.tensordot(pictures, np.array([0.299, 0.587, 0.114], dtype=np.float32), axes=([1], [0])) * 255
     return _laplacian(light).var(axis=(1, 2)).astype(np.float32)
@@ -99,14 +101,14 @@ def _laplacian(light: Planes) -> Planes:
     return np.pad(summed, ((0, 0), (1, 1), (1, 1)))
 
 
-def _half_shade(light: Planes) -> NDArray[np.float32]:
+def _half_shade(light: Planes) -> NDArray[np.floating[Any]]:
     """How abruptly the lit upper left half of the middle passes into the lower right half."""
     side = X + 0.9 * (Y - 0.1) - 0.12
     near_lit, near_dark = (side < 0) & (side > -0.3) & _CENTRE, (side > 0) & (side < 0.3) & _CENTRE
     return light[:, near_lit].mean(axis=1) - light[:, near_dark].mean(axis=1)
 
 
-def _weave(light: Planes) -> NDArray[np.float32]:
+def _weave(light: Planes) -> NDArray[np.floating[Any]]:
     """Agreement of the fine structure with a canvas of four-pixel threads, beside the strength of that structure."""
     fine = light - blur(light, 1.5)
     agreement = (fine * texture("weave")).mean(axis=(1, 2))
@@ -119,14 +121,14 @@ def _noise(light: Planes) -> Planes:
     return np.median(np.abs(mixed), axis=(1, 2)).astype(np.float32)
 
 
-def _blocks(light: Planes) -> NDArray[np.float32]:
+def _blocks(light: Planes) -> NDArray[np.floating[Any]]:
     """How much larger steps are between 2 x 2 blocks than inside them."""
     steps = np.abs(np.diff(light, axis=2))
     inside, between = steps[:, :, 0::2].mean(axis=(1, 2)), steps[:, :, 1::2].mean(axis=(1, 2))
     return np.log((between + 0.004) / (inside + 0.004))
 
 
-def _frame(pictures: Batch) -> NDArray[np.float32]:
+def _frame(pictures: Batch) -> NDArray[np.floating[Any]]:
     """How close the three outer pixels are to the pale frame's colour, beside the pixels further in."""
     colour = np.array([0.86, 0.8, 0.66], dtype=np.float32)[None, :, None, None]
     distance = np.abs(pictures - colour).mean(axis=1)

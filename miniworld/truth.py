@@ -21,7 +21,7 @@ from PIL import Image
 from miniworld.effects import SIZE
 from miniworld.grammar import Scene, parse
 from miniworld.judge import Judge, right_probabilities
-from miniworld.statistics import STATISTICS, measure
+from miniworld.statistics import STATISTICS, Batch, measure
 
 _REFERENCE: dict[str, tuple[float, float]] = {
     "edges": (-2.525, 0.338),
@@ -105,7 +105,7 @@ NOISE_SCALE = 0.8
 """Scale of the logistic noise in an annotator's comparison of two pictures."""
 
 
-def taste_scores(pictures: NDArray[np.float32], families: Sequence[str]) -> NDArray[np.float64]:
+def taste_scores(pictures: Batch, families: Sequence[str]) -> NDArray[np.float64]:
     """The part of the truth that is taste alone.
 
     Args:
@@ -155,7 +155,7 @@ def truth_scores(images: list[Image.Image], naive_prompts: list[str]) -> list[fl
     return scene_scores(images, scenes)
 
 
-def to_array(images: Sequence[Image.Image]) -> NDArray[np.float32]:
+def to_array(images: Sequence[Image.Image]) -> Batch:
     """Pictures as the annotator sees them: RGB, 64 x 64, in [0, 1], shape (n, 3, 64, 64)."""
     fitted = [image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC) for image in images]
     return np.stack([np.asarray(image, dtype=np.float32) for image in fitted]).transpose(0, 3, 1, 2) / 255

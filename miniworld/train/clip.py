@@ -27,7 +27,7 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 EMBED, TEXT_WIDTH, VISION_WIDTH = 96, 96, 128
 HELD_OUT = 4000
 """Last renders, kept for evaluation."""
-_STEPS = 1400
+_STEPS = 600
 _BATCH = 192
 _PEAK_RATE = 1.5e-3
 _MAX_SCALE = math.log(100)

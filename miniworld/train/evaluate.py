@@ -19,7 +19,7 @@ from miniworld import PIPELINE
 from miniworld.grammar import NaivePrompt, draw_prompts, holdout_prompts
 from miniworld.judge import ASPECTS, right_probabilities
 from miniworld.renderer import render
-from miniworld.statistics import edge_energy
+from miniworld.statistics import Batch, edge_energy
 from miniworld.train.bootstrap import Estimate, bootstrap, effect_size, rank_correlation
 from miniworld.train.clip import checkpoint_of, image_features, text_features
 from miniworld.train.export import RENDER_DEFAULTS
@@ -59,7 +59,7 @@ class Measured:
 
 def best_sets(space: Workspace) -> dict[str, Terms]:
     """Each family's best three terms by truth, chosen with the renderer on validation scenes."""
-    chosen = {}
+    chosen: dict[str, Terms] = {}
     for family in FAMILIES:
         prompts = [p for p in draw_prompts("validation", space.seed("sets"), 4 * _TUNING_SCENES) if p.family == family]
         ranked = sorted(TERMS, key=lambda term: -_rendered_truth(prompts, (term,)))
@@ -131,7 +131,7 @@ def make_scorer(space: Workspace) -> Any:
     model, (tokenizer, _) = checkpoint_of(space, "preference"), load_text(space)
 
     @torch.no_grad()
-    def score(pictures: NDArray[np.float32], texts: list[str]) -> Values:
+    def score(pictures: Batch, texts: list[str]) -> Values:
         unit = torch.from_numpy(pictures) * 2 - 1
         similarity = (image_features(model, unit) * text_features(model, encode(tokenizer, texts))).sum(dim=1)
         return similarity.double().numpy()

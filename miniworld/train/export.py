@@ -24,20 +24,21 @@ RENDER_DEFAULTS: dict[str, float | int] = {"num_inference_steps": 8, "guidance_s
 MODEL_INDEX = "model_index.json"
 
 
-def build_scheduler() -> DPMSolverMultistepScheduler:
+def build_scheduler() -> Any:
     """DPM-Solver++ (2M), which needs eight steps here."""
     return DPMSolverMultistepScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,
     )
 
 
 def export_pipeline(space: Workspace, target: Path) -> None:
     """Write the diffusion pipeline of the last checkpoint as a folder of its own."""
     tokenizer, encoder = load_text(space)
-    pipeline = StableDiffusionPipeline(
+    pipeline: Any = StableDiffusionPipeline(
         vae=LinearPatchVAE.from_pretrained(space.path("vae")),
         text_encoder=encoder,
         tokenizer=tokenizer,

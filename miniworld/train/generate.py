@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -12,16 +13,14 @@ from PIL import Image
 _BATCH = 16
 
 
-def load_pipeline(folder: Path) -> DiffusionPipeline:
+def load_pipeline(folder: Path) -> Any:
     """Load a shipped pipeline in float32, without a progress bar."""
     pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def draw(
-    pipeline: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], **settings: float | int
-) -> list[Image.Image]:
+def draw(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **settings: float | int) -> list[Image.Image]:
     """Draw one picture per prompt, each from its own seed.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPModel
 
 _LAYER_NAMES: dict[str, str] = {
     "layer_norm1": "ln_1",
@@ -47,7 +47,7 @@ def open_clip_state(model: CLIPModel) -> dict[str, Tensor]:
     for ours, theirs in norms.items():
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = source[f"{theirs}.{part}"]
-    config: CLIPConfig = model.config
+    config: Any = model.config
     state |= _layers(
         source, "vision_model.encoder.layers", "visual.transformer.resblocks", config.vision_config.num_hidden_layers
     )
@@ -66,8 +66,12 @@ def _layers(source: dict[str, Tensor], theirs: str, ours: str, count: int) -> di
     return state
 
 
-def open_clip_config(config: CLIPConfig) -> dict[str, Any]:
-    """The model's shape in the form of open_clip's model configs."""
+def open_clip_config(config: Any) -> dict[str, Any]:
+    """The model's shape in the form of open_clip's model configs.
+
+    Args:
+        config: A transformers ``CLIPConfig``.
+    """
     text, vision = config.text_config, config.vision_config
     return {
         "embed_dim": config.projection_dim,

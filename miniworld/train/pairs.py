@@ -26,7 +26,7 @@ from miniworld.truth import preference_probability, scene_scores
 from miniworld.vocabulary import COLOURS, FAMILIES, PLACES, SUBJECTS
 
 RENDERS = 40_000
-SCENES, PER_SCENE = 850, 8
+SCENES, PER_SCENE = 600, 8
 HELD_OUT_SCENES = 100
 PAIRS, HELD_OUT_PAIRS = 90_000, 4_000
 _CHUNK = 400

@@ -26,7 +26,7 @@ from miniworld.train.unet import to_unit
 log = logging.getLogger("miniworld.train")
 
 KINDS = ("renders", "drawn")
-_STEPS = 1100
+_STEPS = 700
 _BATCH = 80
 _PEAK_RATE = 6e-4
 _CAPTION_SHARE = 0.2

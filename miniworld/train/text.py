@@ -55,7 +55,7 @@ def train_tokenizer(space: Workspace) -> CLIPTokenizer:
         vocab_size=_VOCABULARY - 2, initial_alphabet=letters, end_of_word_suffix="</w>", show_progress=False
     )
     model.train_from_iterator(texts, trainer)
-    merges = [tuple(pair) for pair in _merges(model)]
+    merges: Any = [tuple(pair) for pair in _merges(model)]
     tokens = [*letters, *(letter + "</w>" for letter in letters)]
     tokens += [first + second for first, second in merges]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*tokens, _START, _END]))}
