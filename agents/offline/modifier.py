@@ -18,7 +18,9 @@ _COUNT = re.compile(r"\bWrite (\d+) instructions?\b")
 _DEFAULT_COUNT = 2
 _MOST_PHRASES = 8
 _POOL = 8
-_STYLES = ((0.5, 0), (0.0, 0), (0.5, 1), (0.5, -1), (0.8, 0))
+_STYLES = ((0.0, 0), (0.6, 1), (0.5, 0), (0.5, -1), (0.8, 0))
+"""Per child: a phrase is constant if it is worth this part of the best one's worth, the other places go to phrases that
+are tried; and how many phrases more than the best number. The first child exploits, the others also explore."""
 
 
 def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) -> list[str]:

@@ -175,6 +175,6 @@ def fit(design: Design) -> Fit:
             break
         pairs = (*pairs, *more)
     scaled = space.features(pairs) * setting.size
-    cov: Array = np.linalg.inv(np.eye(scaled.shape[1]) + scaled.T @ scaled / setting.noise)
+    cov = np.asarray(np.linalg.inv(np.eye(scaled.shape[1]) + scaled.T @ scaled / setting.noise), dtype=np.float64)
     mean = cov @ (scaled.T @ space.rewards) / setting.noise
     return Fit(design, setting, pairs, mean, cov)
