@@ -23,6 +23,9 @@ def load_renderer(source: str, settings: RenderSettings | None = None) -> Render
         BadInput: no such folder or hub model, a corrupt or unsafe one, or settings that it cannot draw with.
     """
     os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"  # read by diffusers at its import
+    for library in ("TRANSFORMERS", "DIFFUSERS"):  # no chatter (missing torchvision, cut prompts) unless asked for
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read at torch's import; spinning on busy cores costs 5x
     from rendering.diffusers_renderer import load_diffusers_renderer
 
     return load_diffusers_renderer(source, settings or RenderSettings())

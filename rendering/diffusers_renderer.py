@@ -109,10 +109,10 @@ def load_diffusers_renderer(source: str, settings: RenderSettings) -> DiffusersR
 
 
 def _quiet() -> None:
-    """Silence the libraries' chatter (missing torchvision, cut prompts) unless the user asked for it."""
-    if "TRANSFORMERS_VERBOSITY" not in os.environ:
+    """Silence the libraries when they were imported before `rendering.load_renderer` could."""
+    if os.environ.get("TRANSFORMERS_VERBOSITY", "error") == "error":
         transformers.logging.set_verbosity_error()
-    if "DIFFUSERS_VERBOSITY" not in os.environ:
+    if os.environ.get("DIFFUSERS_VERBOSITY", "error") == "error":
         diffusers_logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     diffusers_logging.disable_progress_bar()
@@ -153,7 +153,7 @@ def _load(folder: PipelineFolder, dtype: torch.dtype) -> Any:
     options: dict[str, Any] = dict.fromkeys(folder.unused)
     if "safety_checker" in options:
         options["requires_safety_checker"] = False
-    options |= {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    options |= {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
     try:
         try:
             return AutoPipelineForText2Image.from_pretrained(str(folder.path), **options)

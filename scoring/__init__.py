@@ -3,6 +3,7 @@
 Importing this package imports no torch; `load_scorer` does. A new scorer is a file here and a line in `SCORERS`.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def load_scorer(spec: str, *, device: str = "auto", chunk: int = 16, threads: in
     Raises:
         BadInput: an unknown name, missing or corrupt files, or bad options.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read at torch's import; spinning on busy cores costs 5x
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no chatter unless asked for
     options = ScorerOptions(device, chunk, threads)
     name, equals, source = spec.partition("=")
     if name in SCORERS:

@@ -162,7 +162,7 @@ def load_release(version: str, source: str | None, options: ScorerOptions) -> Hp
 
 
 def _load(name: str, config: OpenClipConfig, files: _Files, options: ScorerOptions) -> HpsV2:
-    if "TRANSFORMERS_VERBOSITY" not in os.environ:
+    if os.environ.get("TRANSFORMERS_VERBOSITY", "error") == "error":  # also when it was imported earlier
         transformers.logging.set_verbosity_error()
     tokenizer = _load_tokenizer(name, config, files.tokenizer)
     try:
