@@ -55,8 +55,6 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         "max_llm_calls": max_llm_calls,
     }
     started = start_run(home, run, config, flags, instructions=instructions, from_run=from_run)
-    if not quiet:
-        say(f"run {started.folder.name} in {started.folder.path}")
     finish(started.folder, started.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=True)
 
 
@@ -69,6 +67,7 @@ def finish(
 
     bar = Bar(expected_renders(config), quiet=quiet)
     try:
+        bar.advance(0, 0, f"run {folder.name}: loading")
         from experiments.wiring import strict_environment
 
         strict_environment()  # before langgraph, diffusers and litellm are imported

@@ -33,7 +33,8 @@ class Bar:
     def __init__(self, expected: int, *, quiet: bool = False) -> None:
         self._expected = max(1, expected)
         self._quiet = quiet
-        self._started = self._shown = time.monotonic()
+        self._started = time.monotonic()
+        self._shown = -math.inf if console.is_terminal else self._started
         self._open = False
 
     def advance(self, done: int, total: int, doing: str) -> None:

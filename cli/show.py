@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from cli.options import HOME, Home, Json
 from cli.output import SCALE, console, emit, say, show_summary
@@ -84,11 +84,11 @@ def _table(arms: tuple["ArmLine", ...]) -> Table:
     for heading in ("pulls", "blocks", f"reward x {SCALE}"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("text")
     for depth, arm in _tree(arms):
         marks = [word for word in ("best", "finalist", "retired") if getattr(arm, word)]
         mean = "-" if arm.mean is None else f"{SCALE * arm.mean:+.2f}"
-        text = escape(" ".join(arm.text.split()))
+        text = Text(" ".join(arm.text.split()), no_wrap=True, overflow="ellipsis")  # the one column that may shrink
         table.add_row("  " * depth + arm.id, str(arm.pulls), str(arm.blocks), mean, ", ".join(marks), text)
     return table
 

@@ -12,7 +12,7 @@ from bandit.statistics import arm_statistics, bounds, pooled_sd
 from core.records import NAIVE
 from experiments.folder import RunFolder
 from experiments.start import read_json
-from experiments.status import Event, events, pulse, reading, stored_summary
+from experiments.status import Event, events, has_facts, pulse, reading, stored_summary
 from prompt_db.ledger import totals
 from prompt_db.run_store import RunStore
 
@@ -73,7 +73,7 @@ def run_details(folder: RunFolder, now: Callable[[], float] = time.time) -> RunD
         BadInput: its files are damaged, or of a newer schema.
     """
     beat = pulse(folder, now())
-    if not folder.database.is_file():
+    if not has_facts(folder):
         return RunDetails(folder.name, beat.status, 0, heartbeat_age=beat.heartbeat_age)
     summary = stored_summary(folder)
     result = read_json(folder.instructions_file) if folder.instructions_file.is_file() else None

@@ -16,7 +16,7 @@ from experiments.config import AgentsSection, RunConfig, parse_config
 from experiments.export import finished, run_templates
 from experiments.folder import RunFolder, existing_folder
 from experiments.start import read_json
-from experiments.status import reading
+from experiments.status import has_facts, reading
 from experiments.wiring import load_chat, open_library, refiner_factory
 from prompt_db.importers import MAX_CHARACTERS
 
@@ -95,7 +95,7 @@ def _checked(prompt: str) -> str:
 
 def _instruction(folder: RunFolder, wanted: str | None) -> Instruction:
     best = finished(folder)["best"] if wanted is None else wanted
-    if not folder.database.is_file():
+    if not has_facts(folder):
         raise BadInput(f"run {folder.name!r} has not begun, so it has no instructions; resume it")
     with reading(folder) as store:
         known = {instruction.id: instruction for instruction in store.instructions()}

@@ -59,6 +59,7 @@ def run(
         session = store.append("session", {"pid": os.getpid(), "started": started})
         models = models or load_models(config, api_base=api_base)
         with open_bench(folder, config, models, progress, session=session, store=store) as bench:
+            progress.note(f"run {folder.name} in {folder.path}")
             asyncio.run(_drive(bench, folder))
             return write_results(bench, folder, config, truth=on_miniworld(config))
     finally:

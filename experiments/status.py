@@ -16,6 +16,8 @@ from prompt_db.run_store import RunStore
 
 DEAD_AFTER = 10.0
 """Seconds without a heartbeat after which a run whose process is gone counts as interrupted."""
+STARTING = 60.0
+"""Seconds that a run may take for its imports, before its first sign of life."""
 _CLOCK_SLACK = 5.0
 """Seconds by which the two clocks behind a process's age may disagree."""
 
@@ -78,6 +80,18 @@ def reading(folder: RunFolder) -> Iterator[RunStore]:
         store.close()
 
 
+def has_facts(folder: RunFolder) -> bool:
+    """Say whether a run has got as far as having tables; before that it is a folder with a configuration.
+
+    Raises:
+        BadInput: damaged, or of a newer schema.
+    """
+    if not folder.database.is_file():
+        return False
+    with reading(folder) as store:
+        return bool(store.rows("SELECT 1 FROM sqlite_master WHERE name = 'session'"))
+
+
 def list_runs(home: Path, now: Callable[[], float] = time.time) -> list[RunLine]:
     """Return a line for every run under a home, by name; one that cannot be read does not hide the others."""
     return [_line(folder, now()) for folder in all_folders(home)]
@@ -97,7 +111,7 @@ def _line(folder: RunFolder, now: float) -> RunLine:
                 best_minus_naive=summary["holdout"]["best_minus_naive"],
                 heartbeat_age=beat.heartbeat_age,
             )
-        if not folder.database.is_file():
+        if not has_facts(folder):
             return RunLine(folder.name, beat.status, heartbeat_age=beat.heartbeat_age)
         with reading(folder) as store:
             [rounds] = store.rows("SELECT coalesce(max(round), 0) AS n FROM pull")
@@ -113,9 +127,9 @@ def pulse(folder: RunFolder, now: float) -> Pulse:
     Raises:
         BadInput: its files cannot be read.
     """
-    if not folder.database.is_file():  # the first seconds of a run: it is still importing
+    if not has_facts(folder):  # the first seconds of a run: it is still importing
         age = max(0.0, now - folder.config_file.stat().st_mtime)
-        return Pulse("running" if age < DEAD_AFTER else "interrupted", None, None)
+        return Pulse("running" if age < STARTING else "interrupted", None, None)
     with reading(folder) as store:
         found = store.rows(
             "SELECT pid, started, outcome, coalesce(ended, at, loop_started, started) AS beat FROM session"
@@ -161,7 +175,7 @@ def refuse_running(folder: RunFolder) -> None:
     Raises:
         BadInput: that process lives.
     """
-    if not folder.database.is_file():
+    if not has_facts(folder):
         return
     with reading(folder) as store:
         found = store.rows("SELECT pid, started, outcome FROM session ORDER BY id DESC LIMIT 1")
@@ -176,7 +190,7 @@ def refuse_running(folder: RunFolder) -> None:
 
 def events(folder: RunFolder, after: int = 0, last: int | None = None) -> list[Event]:
     """Return a run's events after the one numbered `after`, oldest first; `last` keeps only the newest ones."""
-    if not folder.database.is_file():
+    if not has_facts(folder):
         return []
     with reading(folder) as store:
         rows = store.rows(

@@ -144,8 +144,8 @@ def open_bench(
     Raises:
         BadInput: prompts, templates or corpus cannot be used, or a model differs from the one the run began with.
     """
-    library, corpus = open_library(folder.home, config.prompts.corpus)
     templates = load_templates(Path(config.agents.templates) if config.agents.templates else None)
+    library, corpus = open_library(folder.home, config.prompts.corpus)
     if not store.prompts():
         store.add_prompts(run_prompts(config))
     pin_identity(store, models, templates, library.digest(corpus))
