@@ -68,9 +68,7 @@ def finish(
     bar = Bar(expected_renders(config), quiet=quiet)
     try:
         bar.advance(0, 0, f"run {folder.name}: loading")
-        from experiments.wiring import strict_environment
 
-        strict_environment()  # before langgraph, diffusers and litellm are imported
         from experiments.run import run as drive
 
         summary = drive(folder, config, bar, started=began, api_base=api_base)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `runs/one`, completed, and the files it was made from. Do not write to it."""
     tmp = tmp_path_factory.mktemp("finished")
     config = write_toml(tmp)
@@ -110,7 +110,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         with pytest.raises(SystemExit) as left:
             main()
     assert left.value.code == 0
-    yield tmp
+    return tmp
 
 
 @pytest.fixture
