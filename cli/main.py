@@ -7,6 +7,10 @@ from typing import Any
 STARTED = time.time()
 """When this process began to run brushup; the ledger counts startup seconds from here."""
 
+from core.environment import set_switches  # noqa: E402
+
+set_switches()
+
 import typer  # noqa: E402
 
 from cli.output import say  # noqa: E402

@@ -1,6 +1,5 @@
 """Puts a run's tools on the workbench: models, agents, stores, policy. The only place that knows all of them."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -95,7 +94,9 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
         threads=render.threads,
     )
     renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
-    scorer = load_scorer(config.score.scorer or str(miniworld.SCORER), chunk=config.score.chunk)
+    scorer = load_scorer(
+        config.score.scorer or str(miniworld.SCORER), chunk=config.score.chunk, threads=config.render.threads
+    )
     return Models(chat, renderer, scorer)
 
 
@@ -228,17 +229,3 @@ def pin_identity(store: RunStore, models: Models, templates: Templates, corpus_d
             raise BadInput(
                 f"the {name} is not the one this run began with ({value}, was {known}); restore it, or start a new run"
             )
-
-
-def strict_environment() -> None:
-    """Set the switches that must be set before heavy imports: nothing that is loaded is code, nothing phones home."""
-    for name, value in {
-        "LANGGRAPH_STRICT_MSGPACK": "true",
-        "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "LANGSMITH_TRACING": "false",
-    }.items():
-        os.environ.setdefault(name, value)

@@ -12,13 +12,13 @@ STARTED = time.time()
 
 def main() -> None:
     """Resume the run `one` under FOLDER, with a renderer that takes DELAY seconds a chunk."""
+    from core.environment import set_switches
     from core.progress import Silent
     from experiments.run import run
     from experiments.start import open_run
-    from experiments.wiring import strict_environment
     from tests.fakes import fake_models
 
-    strict_environment()
+    set_switches()
     opened = open_run(Path(sys.argv[1]) / "runs", "one", {})
     run(opened.folder, opened.config, Silent(), started=STARTED, models=fake_models(delay=float(sys.argv[2])))
 
