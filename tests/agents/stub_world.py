@@ -5,6 +5,7 @@ five dilute. In the corpus of professional prompts popularity has nothing to do 
 """
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ def retrieve(corpus: Sequence[str]) -> Callable[[str], list[str]]:
     """Return a retriever: the professional prompts that share most words with the naive prompt."""
     bags = [set(line.replace(",", "").split()) for line in corpus]
 
+    @functools.cache
     def examples(naive: str) -> list[str]:
         words = set(naive.replace(",", "").split())
         order = sorted(range(len(corpus)), key=lambda i: (-len(bags[i] & words), i))
@@ -211,12 +213,13 @@ async def value(world: World, instruction: str, count: int = 40) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """True values on unseen prompts."""
+    """True values on unseen prompts, and the run that led to them."""
 
     best: float
     initial: float
     frequent: float
     text: str
+    run: LoopResult
 
 
 def compare(world: World, **loop: int) -> Comparison:
@@ -230,6 +233,7 @@ def compare(world: World, **loop: int) -> Comparison:
             await value(world, INITIAL_INSTRUCTION),
             await value(world, frequent_instruction(world.frequent())),
             text,
+            result,
         )
 
     return asyncio.run(both())

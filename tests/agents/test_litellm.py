@@ -14,7 +14,7 @@ from core.records import ChatRequest
 from tests.fixtures.openai_server import OpenAIServer
 
 KEY = "planted-key-0123456789abcdef"
-FAST = RetryPolicy(attempts=2, timeout=5.0, total=10.0, first_pause=0.01, longest_pause=0.05)
+FAST = RetryPolicy(attempts=2, timeout=30.0, total=90.0, first_pause=0.01, longest_pause=0.05)
 
 
 def request(naive="a red cat", replicate=0):
