@@ -9,6 +9,7 @@ _SWITCHES = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "LANGSMITH_TRACING": "false",
+    "OPENBLAS_NUM_THREADS": "1",  # small matrices; and the last bits of a sum depend on the number of threads
     "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads of two processes on the same cores stall each other
 }
 
