@@ -65,21 +65,21 @@ def test_runs_lists_a_completed_run(brushup: Brushup, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pid", "beat", "outcome", "status"),
+    ("pid_there", "beat", "outcome", "status"),
     [
-        (NOBODY, 60.0, None, "interrupted"),
-        (NOBODY, 3.0, None, "running"),
-        (os.getpid(), 60.0, None, "running"),
-        (NOBODY, 3.0, "Interrupted", "interrupted"),
-        (os.getpid(), 3.0, "ProviderError", "interrupted"),
-        (os.getpid(), 60.0, "completed", "running"),
-        (NOBODY, 60.0, "completed", "interrupted"),
+        (False, 60.0, None, "interrupted"),
+        (False, 3.0, None, "running"),
+        (True, 60.0, None, "running"),
+        (False, 3.0, "Interrupted", "interrupted"),
+        (True, 3.0, "ProviderError", "interrupted"),
+        (True, 60.0, "completed", "running"),
+        (False, 60.0, "completed", "interrupted"),
     ],
 )
 def test_status_of_an_unfinished_run(
-    home: Path, brushup: Brushup, pid: int, beat: float, outcome: str | None, status: str
+    home: Path, brushup: Brushup, pid_there: bool, beat: float, outcome: str | None, status: str
 ) -> None:
-    unfinish(home, pid=pid, beat=beat, outcome=outcome)
+    unfinish(home, pid=os.getpid() if pid_there else NOBODY, beat=beat, outcome=outcome)
     [line] = brushup("runs", "--home", home, "--json").json
     assert line["status"] == status
     assert line["best"] == ""
