@@ -5,10 +5,11 @@
 `tests/docs/` fails when a page is out of date.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer.main
-from click import Context, Group
 
 from cli.main import app, register
 from experiments.config import FLAGS, RunConfig
@@ -53,7 +54,7 @@ def command_line() -> str:
     for path, command in _walk(root, "brushup"):
         lines += [f"## {path}", "", (command.help or "").strip(), ""]
         arguments = [p for p in command.params if p.param_type_name == "argument"]
-        usage = " ".join([path, *(p.make_metavar(Context(command)) for p in arguments), "[OPTIONS]"])
+        usage = " ".join([path, *map(_argument, arguments), "[OPTIONS]"])
         lines += [f"    {usage}", "", "| option | meaning |", "|---|---|"]
         for option in command.params:
             if option.param_type_name == "option":
@@ -62,8 +63,13 @@ def command_line() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _walk(command, path):
-    if isinstance(command, Group):
+def _argument(parameter: Any) -> str:
+    name = f"{parameter.name.upper()}{'...' if parameter.nargs == -1 else ''}"
+    return name if parameter.required else f"[{name}]"
+
+
+def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if hasattr(command, "commands"):
         for name, child in command.commands.items():
             yield from _walk(child, f"{path} {name}")
     else:
