@@ -1,5 +1,6 @@
 """A planted API key reaches no file under home, no output, and no server that a file named."""
 
+import socketserver
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ KEY = "sk-planted0123456789abcdef"
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plant the key; the LLM is the configured one, the picture models are fakes."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    # the test server's threads tell of clients that left in the middle, on this process's stderr
+    monkeypatch.setattr(socketserver.BaseServer, "handle_error", lambda self, request, address: None)
 
     def load(config: RunConfig, api_base: str | None = None) -> Models:
         fakes = fake_models()
