@@ -130,12 +130,16 @@ def test_the_folder_and_its_config_are_there_within_a_second(tmp_path: Path) -> 
     assert spent < 1
 
 
-def test_heavy_imports_happen_under_the_strict_switches(brushup: Brushup, models, warm: Path, monkeypatch) -> None:
-    for name in ("LANGGRAPH_STRICT_MSGPACK", "LITELLM_LOCAL_MODEL_COST_MAP", "DIFFUSERS_DISABLE_REMOTE_CODE"):
-        monkeypatch.delenv(name, raising=False)
-    assert brushup("resume", "one", "--home", warm, "--quiet").code == 0
-    assert os.environ["LANGGRAPH_STRICT_MSGPACK"] == "true"
-    assert os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] == "1"
+def test_heavy_imports_happen_under_the_strict_switches() -> None:
+    """Importing the entry point sets them, before anything that reads them can be imported."""
+    code = (
+        "import sys, os, cli.main;"
+        f"print(*[m for m in {HEAVY!r} if m in sys.modules],"
+        " os.environ['LANGGRAPH_STRICT_MSGPACK'], os.environ['DIFFUSERS_DISABLE_REMOTE_CODE'])"
+    )
+    names = ("LANGGRAPH_STRICT_MSGPACK", "DIFFUSERS_DISABLE_REMOTE_CODE")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    assert python("-c", code, env=clean).stdout.split() == ["true", "1"]
 
 
 def test_the_installed_command(finished: Path) -> None:
