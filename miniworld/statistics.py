@@ -90,9 +90,9 @@ def measure(pictures: Batch) -> NDArray[np.floating[Any]]:
 
 
 def edge_energy(pictures: Batch) -> NDArray[np.floating[Any]]:
-    """Sharpness for the card: variance of the Laplacian of brightness (0-255), shape (n,)."""
+    """Sharpness for the card: 95th percentile of the absolute Laplacian of brightness (0-255), shape (n,)."""
     light = np.tensordot(pictures, np.array([0.299, 0.587, 0.114], dtype=np.float32), axes=([1], [0])) * 255
-    return _laplacian(light).var(axis=(1, 2)).astype(np.float32)
+    return np.quantile(np.abs(_laplacian(light)), 0.95, axis=(1, 2))
 
 
 def _laplacian(light: Planes) -> Planes:

@@ -71,37 +71,41 @@ _TASTE: dict[str, dict[str, float]] = {
     "anime": {
         "ink": 0.9,
         "half_shade": 1.4,
-        "border_light": 1.8,
+        "border_light": 2.0,
         "exposure": 0.8,
-        "cast": -1.0,
+        "cast": -1.2,
         "saturation": 1.1,
         "rays": -0.9,
+        "evening": -1.0,
+        "strokes": -1.1,
     },
-    "concept-art": {"spot": 1.0, "rays": 1.0, "warmth": -1.2, "border_light": -0.3},
+    "concept-art": {"spot": 1.0, "rays": 0.9, "warmth": -0.7, "border_light": -0.3},
     "paintings": {
         "strokes": 1.2,
-        "weave": 1.4,
+        "weave": 1.8,
         "warmth": 1.0,
-        "noise": -0.5,
-        "spot": -0.9,
+        "noise": -1.1,
+        "spot": -1.0,
         "focus": -0.8,
-        "evening": -1.6,
+        "evening": -1.7,
     },
     "photo": {
         "focus": 1.4,
         "shadow": 1.7,
         "evening": 0.5,
-        "ink": -3.0,
+        "ink": -2.7,
+        "contrast": 1.1,
         "border_light": -2.2,
         "cast": -1.0,
         "saturation": 1.1,
+        "spot": -0.9,
     },
 }
 """Each family's departures from ``_COMMON``."""
 _SATURATION = 2.5
-_ADHERENCE_WEIGHT = 0.5
+_ADHERENCE_WEIGHT = 0.7
 _MAX_SURPRISE = 3.0
-NOISE_SCALE = 0.8
+NOISE_SCALE = 0.7
 """Scale of the logistic noise in an annotator's comparison of two pictures."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import warnings
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 
 from miniworld.train import card, clip, evaluate, export, judging, pairs, preference, prompts, renders, text, unet
 from miniworld.train.stages import Stage, Workspace, run_stage
@@ -39,7 +40,9 @@ def main() -> None:
     parser.add_argument("--shrink", type=int, default=1, help="divide all amounts of work, to try the stages out")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    warnings.filterwarnings("ignore", message=".*torchvision.*")
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
     torch.set_num_threads(arguments.threads)
     space = Workspace(arguments.workdir, arguments.shrink)
     for name, stage in STAGES.items():

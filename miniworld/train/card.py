@@ -28,22 +28,23 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def size_section() -> str:
+def size_section(space: Workspace) -> str:
     """Bytes of everything that ships, measured on the files."""
+    pipeline = space.shipped(PIPELINE)
     parts = {
-        "unet": PIPELINE / "unet",
-        "text encoder": PIPELINE / "text_encoder",
+        "unet": pipeline / "unet",
+        "text encoder": pipeline / "text_encoder",
         "tokenizer, scheduler, indices": None,
-        "vae": PIPELINE / "vae",
-        "scorer": SCORER,
-        "judge": JUDGE,
-        "prompts": PROMPTS,
+        "vae": pipeline / "vae",
+        "scorer": space.shipped(SCORER),
+        "judge": space.shipped(JUDGE),
+        "prompts": space.shipped(PROMPTS),
     }
     sizes = {name: folder_bytes(folder) for name, folder in parts.items() if folder is not None}
-    sizes["tokenizer, scheduler, indices"] = folder_bytes(PIPELINE) - sum(
+    sizes["tokenizer, scheduler, indices"] = folder_bytes(pipeline) - sum(
         sizes[name] for name in ("unet", "text encoder", "vae")
     )
-    sizes["contact sheet"] = (ROOT / SHEET).stat().st_size
+    sizes["contact sheet"] = space.shipped(ROOT / SHEET).stat().st_size
     sizes["in all (limit 15 MiB)"] = sum(sizes.values())
     return _table(["part", "bytes", "MiB"], [[name, f"{size:,}", f"{size / _MIB:.2f}"] for name, size in sizes.items()])
 
@@ -146,7 +147,7 @@ def run(space: Workspace) -> dict[str, Any]:
     """Write the contact sheet and the card."""
     figures = json.loads(space.path("figures.json").read_text())
     sets = {family: tuple(terms) for family, terms in figures["sets"].items()}
-    contact_sheet(load_pipeline(PIPELINE), sets, ROOT / SHEET)
+    contact_sheet(load_pipeline(space.shipped(PIPELINE)), sets, space.shipped(ROOT / SHEET))
     record = space.record()
     best = "\n".join(f"- {family}: {', '.join(terms)}" for family, terms in sets.items())
     template = (ROOT / "train" / "card_template.md").read_text()
@@ -154,12 +155,12 @@ def run(space: Workspace) -> dict[str, Any]:
         prompts=figures["prompts"],
         seeds=figures["seeds"],
         training=training_section(record),
-        sizes=size_section(),
+        sizes=size_section(space),
         best=best,
         judge=judge_section(figures),
         truth=truth_section(figures),
         transfer=transfer_section(figures),
         scorer=scorer_section(figures, record),
     )
-    (ROOT / "CARD.md").write_text(text)
+    space.shipped(ROOT / "CARD.md").write_text(text)
     return {}

@@ -76,10 +76,16 @@ def text_features(model: CLIPModel, ids: Tensor) -> Tensor:
     return functional.normalize(model.text_projection(model.text_model(input_ids=ids).pooler_output), dim=-1)
 
 
-def contrastive_loss(model: CLIPModel, pictures: Tensor, ids: Tensor) -> Tensor:
-    """Symmetric cross-entropy over the batch (CLIP, figure 3), a scalar."""
-    logits = model.logit_scale.exp() * image_features(model, pictures) @ text_features(model, ids).T
-    wanted = torch.arange(len(ids))
+def contrastive_loss(pictures: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric cross-entropy over the batch (CLIP, figure 3), a scalar.
+
+    Args:
+        pictures: Features of pictures, shape (n, d).
+        texts: Features of their texts, shape (n, d).
+        scale: Factor on similarities, a scalar.
+    """
+    logits = scale * pictures @ texts.T
+    wanted = torch.arange(len(texts))
     return (functional.cross_entropy(logits, wanted) + functional.cross_entropy(logits.T, wanted)) / 2
 
 
@@ -100,7 +106,8 @@ def run(space: Workspace) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(space.seed("clip") * 1_000_003 + step)
         rows = torch.randint(count, (_BATCH,), generator=generator)
         set_rate(optimiser, _PEAK_RATE, step, steps)
-        loss = contrastive_loss(model, to_unit(renders.images[rows.numpy()]), ids[rows])
+        pictures = image_features(model, to_unit(renders.images[rows.numpy()]))
+        loss = contrastive_loss(pictures, text_features(model, ids[rows]), model.logit_scale.exp())
         descend(model, optimiser, loss)
         if step % 100 == 0:
             log.info("clip: step %d, loss %.3f", step, loss.item())

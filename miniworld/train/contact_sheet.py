@@ -14,10 +14,10 @@ from miniworld.train.generate import draw
 from miniworld.vocabulary import FAMILIES, STYLE_WORDS, SUBJECTS
 
 ROWS = ("naive", "three good", "three harmful", "nine terms")
-_COLUMNS = 6
+_COLUMNS = 5
 _CELL, _GAP, _MARGIN = 64, 2, 108
 _ENLARGE = 2
-_COLOURS = 200
+_COLOURS = 160
 """Palette size of the PNG: the sheet is for looking at, and the repository has a size limit."""
 
 

@@ -32,8 +32,8 @@ from miniworld.vocabulary import FAMILIES, FAMILY_TERMS, GENERAL_TERMS, TERMS
 PROMPTS, SEEDS = 160, 2
 HARMFUL_SET: tuple[str, ...] = ("blurry", "dull colors", "grainy")
 SOURCES = ("pipeline", "renderer")
-_CANDIDATES = 8
-_TUNING_SCENES = 24
+_CANDIDATES = 7
+_TUNING_SCENES = 16
 _TIMED_IMAGES = 64
 
 Terms = tuple[str, ...]
@@ -203,9 +203,9 @@ def summarise(measured: dict[str, Measured], prompts: list[NaivePrompt], source:
 
 def run(space: Workspace) -> dict[str, Any]:
     """Measure everything and write figures.json."""
-    prompts = holdout_prompts(0, PROMPTS)
-    sets, scorer, pipeline = best_sets(space), make_scorer(space), load_pipeline(PIPELINE)
-    figures: dict[str, Any] = {"sets": sets, "prompts": PROMPTS, "seeds": SEEDS}
+    prompts = holdout_prompts(0, space.amount(PROMPTS, least=8))
+    sets, scorer, pipeline = best_sets(space), make_scorer(space), load_pipeline(space.shipped(PIPELINE))
+    figures: dict[str, Any] = {"sets": sets, "prompts": len(prompts), "seeds": SEEDS}
     for source in SOURCES:
         measured = {}
         for name in conditions(FAMILIES[0], sets):

@@ -104,11 +104,13 @@ def export_plain(space: Workspace, name: str, target: Path) -> None:
 
 def run(space: Workspace) -> dict[str, Any]:
     """Write all shipped folders."""
-    export_pipeline(space, PIPELINE)
-    export_scorer(space, SCORER, checkpoint_of(space, "preference"))
-    export_plain(space, "judge", JUDGE)
-    export_plain(space, "prompts", PROMPTS)
-    return {"bytes": {folder.name: folder_bytes(folder) for folder in (PIPELINE, SCORER, JUDGE, PROMPTS)}}
+    export_pipeline(space, space.shipped(PIPELINE))
+    export_scorer(space, space.shipped(SCORER), checkpoint_of(space, "preference"))
+    export_plain(space, "judge", space.shipped(JUDGE))
+    export_plain(space, "prompts", space.shipped(PROMPTS))
+    return {
+        "bytes": {folder.name: folder_bytes(space.shipped(folder)) for folder in (PIPELINE, SCORER, JUDGE, PROMPTS)}
+    }
 
 
 def folder_bytes(folder: Path) -> int:

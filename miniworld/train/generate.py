@@ -15,7 +15,7 @@ _BATCH = 16
 
 def load_pipeline(folder: Path) -> Any:
     """Load a shipped pipeline in float32, without a progress bar."""
-    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -71,7 +71,7 @@ def render_gallery(space: Workspace, *, held_out: bool) -> Gallery:
     count = min(space.amount(RENDERS), len(renders.captions) // 2)
     part = slice(len(renders.captions) - min(4000, count), None) if held_out else slice(0, count)
     scenes = renders.scenes[part]
-    pixels = np.ascontiguousarray(renders.images[part])
+    pixels = np.array(renders.images[part])
     pictures = [Image.fromarray(image) for image in pixels]
     judge = load_judge(space.path("judge"))
     truth = [
@@ -88,7 +88,7 @@ def drawn_gallery(space: Workspace) -> Gallery:
     rng = np.random.default_rng(space.seed("pairs"))
     allowed = triples("train", "validation")
     scenes, texts, seeds = [], [], []
-    for _ in range(space.amount(SCENES, least=2 * HELD_OUT_SCENES)):
+    for _ in range(space.amount(SCENES, least=4)):
         family = FAMILIES[int(rng.integers(len(FAMILIES)))]
         scene = Scene(*allowed[int(rng.integers(len(allowed)))], family)
         for k in range(PER_SCENE):
@@ -100,7 +100,7 @@ def drawn_gallery(space: Workspace) -> Gallery:
             scenes.append(scene)
             texts.append(caption(scene.with_terms(terms), rng))
             seeds.append(int(rng.integers(2**31)) if k % 2 else len(scenes) - k)
-    export_pipeline(space, PIPELINE)
+    export_pipeline(space, space.shipped(PIPELINE))
     images = _draw_all(space, texts, seeds)
     judge = load_judge(space.path("judge"))
     truth = scene_scores([Image.fromarray(image) for image in images.numpy()], scenes, judge)
@@ -110,7 +110,7 @@ def drawn_gallery(space: Workspace) -> Gallery:
 def _draw_all(space: Workspace, texts: list[str], seeds: list[int]) -> Tensor:
     file, pulse = space.path("drawn.pt"), Pulse()
     state = load_checkpoint(file) or {"images": torch.empty(0, 64, 64, 3, dtype=torch.uint8)}
-    images, pipeline = state["images"], load_pipeline(PIPELINE)
+    images, pipeline = state["images"], load_pipeline(space.shipped(PIPELINE))
     for start in range(len(images), len(texts), _CHUNK):
         stop = start + _CHUNK
         fresh = draw(pipeline, texts[start:stop], seeds[start:stop], **RENDER_DEFAULTS)
@@ -155,7 +155,7 @@ def run(space: Workspace) -> dict[str, Any]:
     """Collect galleries and pairs and write them."""
     rng = np.random.default_rng(space.seed("labels"))
     drawn = drawn_gallery(space)
-    border = len(drawn.captions) - HELD_OUT_SCENES * PER_SCENE
+    border = len(drawn.captions) - space.amount(HELD_OUT_SCENES, least=2) * PER_SCENE
     galleries = {
         "renders": render_gallery(space, held_out=False),
         "drawn": _part(drawn, slice(0, border)),

@@ -48,6 +48,10 @@ class Workspace:
         """``full`` divided by the shrink factor, at least ``least``."""
         return max(least, full // self.shrink)
 
+    def shipped(self, path: Path) -> Path:
+        """Where a shipped file or folder goes: its place in the package, or the workspace in a shrunken run."""
+        return path if self.shrink == 1 else self.path(f"shipped/{path.name}")
+
     def seed(self, stage: str) -> int:
         """The seed of a stage."""
         return SEED * 1000 + sum(stage.encode()) % 1000

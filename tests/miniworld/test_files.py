@@ -56,7 +56,7 @@ def test_sizes_stay_under_the_limits():
 def test_the_pipeline_loads_without_arguments_and_draws_reproducibly():
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(miniworld.PIPELINE, torch_dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(miniworld.PIPELINE, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     settings = json.loads((miniworld.PIPELINE / "render_defaults.json").read_text())
     assert set(settings) == {"num_inference_steps", "guidance_scale", "height", "width"}
