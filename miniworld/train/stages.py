@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ log = logging.getLogger("miniworld.train")
 SEED = 20
 """Every stage derives its random numbers from this seed and its own name."""
 CHECKPOINT_SECONDS = 120.0
+_CLOCK_SECONDS = 10.0
+"""How often a running stage notes its time: a kill loses at most this much of it."""
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,26 @@ def run_stage(name: str, stage: Stage, space: Workspace) -> None:
 
 @contextmanager
 def _wall_clock(space: Workspace, name: str) -> Iterator[Callable[[], float]]:
+    """Count a stage's seconds over all attempts, in a file that is brought up to date while it runs."""
     file = space.path(f"clock/{name}.json")
     before = float(json.loads(file.read_text())) if file.exists() else 0.0
     start = time.monotonic()
+    ended = threading.Event()
 
     def spent() -> float:
         return before + time.monotonic() - start
 
+    def note() -> None:
+        while not ended.wait(_CLOCK_SECONDS):
+            write_json(file, spent())
+
+    thread = threading.Thread(target=note, daemon=True)
+    thread.start()
     try:
         yield spent
     finally:
+        ended.set()
+        thread.join()
         write_json(file, spent())
 
 
