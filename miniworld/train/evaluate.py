@@ -76,14 +76,8 @@ def _rendered_truth(prompts: list[NaivePrompt], terms: Terms) -> float:
 
 
 def nine_terms(family: str) -> Terms:
-    """Nine terms, all of them good ones for the family or general, as an eager prompt writer would stack them."""
-    others = {
-        "anime": "cool tones",
-        "concept-art": "clean line art",
-        "paintings": "soft shadow",
-        "photo": "dramatic lighting",
-    }
-    return (*GENERAL_TERMS, *FAMILY_TERMS[family], others[family], "masterpiece")
+    """All seven terms that help a family, and two popular words that do nothing: only their number is against them."""
+    return (*GENERAL_TERMS, *FAMILY_TERMS[family], "8k", "beautiful")
 
 
 def conditions(family: str, sets: dict[str, Terms]) -> dict[str, Terms]:
