@@ -15,12 +15,8 @@ import numpy as np
 
 from miniworld.vocabulary import (
     COLOURS,
-    DECOY_TERMS,
     FAMILIES,
-    FAMILY_TERMS,
     FILLERS,
-    GENERAL_TERMS,
-    HARMFUL_TERMS,
     PLACE_PHRASES,
     PLACES,
     STYLE_WORDS,
@@ -142,7 +138,7 @@ def parse(prompt: str) -> Scene | None:
     """Read a prompt back into a scene.
 
     Works on any text, so also on what an agent made of a caption: terms are found wherever they stand, the first
-    subject, colour and place outside a term count, and unknown words are ignored.
+    subject, colour and place outside a term count, a style word may go on ("photograph"), unknown words are ignored.
 
     Returns:
         The scene, or None when subject, colour, place or style cannot be found.
@@ -154,7 +150,7 @@ def parse(prompt: str) -> Scene | None:
             found.append((match.start(), term))
             text = pattern.sub(lambda hit: " " * len(hit.group()), text)
     subject, colour, place = (_first_word(text, words) for words in (SUBJECTS, COLOURS, PLACES))
-    style = _first_word(text, tuple(STYLE_WORDS.values()))
+    style = _first_word(text, tuple(STYLE_WORDS.values()), ending=r"\w*")
     if subject is None or colour is None or place is None or style is None:
         return None
     family = next(name for name, word in STYLE_WORDS.items() if word == style)
@@ -207,15 +203,10 @@ def holdout_prompts(seed: int, n: int) -> list[NaivePrompt]:
     return draw_prompts("test", seed, n)
 
 
-def value_groups() -> dict[str, tuple[str, ...]]:
-    """Terms by what they do to the picture's value: "general", one group per family, "harmful" and "decoy"."""
-    return {"general": GENERAL_TERMS, **FAMILY_TERMS, "harmful": HARMFUL_TERMS, "decoy": DECOY_TERMS}
-
-
 def _article(word: str) -> str:
     return "an" if word.startswith(_VOWELS) else "a"
 
 
-def _first_word(text: str, words: tuple[str, ...]) -> str | None:
-    hits = [(match.start(), word) for word in words if (match := re.search(rf"\b{word}\b", text))]
+def _first_word(text: str, words: tuple[str, ...], *, ending: str = "") -> str | None:
+    hits = [(match.start(), word) for word in words if (match := re.search(rf"\b{word}{ending}\b", text))]
     return min(hits)[1] if hits else None

@@ -92,6 +92,12 @@ def test_text_without_a_scene_is_not_parsed(text):
     assert parse(text) is None
 
 
+def test_a_style_word_may_go_on():
+    scene = parse("photograph of a red cat at night")
+    assert scene is not None
+    assert scene.family == "photo"
+
+
 def test_describe_varies_the_wording_of_one_scene():
     scene = Scene("boat", "orange", "sea", "concept-art")
     texts = {describe(scene, template, place) for template in range(6) for place in range(2)}
