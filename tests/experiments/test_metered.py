@@ -1,0 +1,96 @@
+"""Metered LLM calls: reserved, cached by everything that determines them, logged when real."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from core.errors import BudgetReached
+from core.records import ChatRequest, Completion, Message
+from core.scope import call_scope
+from experiments.metered import MeteredChat
+from prompt_db.cache_store import CacheStore
+from prompt_db.ledger import Caps, Ledger, totals
+from prompt_db.run_store import RunStore
+
+
+@dataclass
+class Scripted:
+    """Answers with a running number and remembers what it was asked."""
+
+    name: str = "scripted"
+    asked: list[ChatRequest] = field(default_factory=list)
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        self.asked.append(request)
+        return Completion(f"answer {len(self.asked)}", 3, 2)
+
+
+@pytest.fixture
+def tools(tmp_path: Path):
+    store, cache = RunStore.writer(tmp_path / "run.db"), CacheStore(tmp_path / "cache.db")
+    yield store, cache
+    store.close()
+    cache.close()
+
+
+def ask(chat: MeteredChat, work: str, **changes: object) -> Completion:
+    async def once() -> Completion:
+        with call_scope(work):
+            return await chat.complete(ChatRequest((Message("user", "hello"),), **changes))  # type: ignore[arg-type]
+
+    return asyncio.run(once())
+
+
+def test_the_same_request_is_asked_once_and_charged_twice(tools) -> None:
+    store, cache = tools
+    model = Scripted()
+    chat = MeteredChat(model, cache, Ledger(store, Caps(), 1))
+    first, second = ask(chat, "a"), ask(chat, "b")
+    assert (first.text, second.text) == ("answer 1", "answer 1")
+    assert (first.cached, second.cached) == (False, True)
+    assert len(model.asked) == 1
+    assert (totals(store)["llm_calls"], totals(store)["llm_calls_cached"]) == (2, 1)
+
+
+@pytest.mark.parametrize("changes", [{"replicate": 1}, {"temperature": 0.1}, {"max_tokens": 5}])
+def test_whatever_changes_a_reply_changes_its_key(tools, changes) -> None:
+    store, cache = tools
+    chat = MeteredChat(Scripted(), cache, Ledger(store, Caps(), 1))
+    assert ask(chat, "a").text != ask(chat, "b", **changes).text
+
+
+def test_two_servers_do_not_share_replies(tools) -> None:
+    store, cache = tools
+    model, ledger = Scripted(), Ledger(store, Caps(), 1)
+    ask(MeteredChat(model, cache, ledger, api_base="http://one"), "a")
+    ask(MeteredChat(model, cache, ledger, api_base="http://two"), "b")
+    assert len(model.asked) == 2
+
+
+def test_a_cap_stops_the_call_before_it_is_made(tools) -> None:
+    store, cache = tools
+    model = Scripted()
+    chat = MeteredChat(model, cache, Ledger(store, Caps(max_llm_calls=1), 1))
+    ask(chat, "a")
+    with pytest.raises(BudgetReached, match="--max-llm-calls"):
+        ask(chat, "b", replicate=9)
+    assert len(model.asked) == 1
+
+
+def test_real_calls_alone_are_logged(tools, tmp_path: Path, monkeypatch) -> None:
+    store, cache = tools
+    monkeypatch.setenv("BRUSHUP_CALL_LOG", str(tmp_path / "calls"))
+    chat = MeteredChat(Scripted(), cache, Ledger(store, Caps(), 1))
+    ask(chat, "a")
+    ask(chat, "b")
+    assert [json.loads(line)["kind"] for line in (tmp_path / "calls").read_text().splitlines()] == ["llm"]
+
+
+def test_a_call_outside_any_scope_is_a_bug(tools) -> None:
+    store, cache = tools
+    chat = MeteredChat(Scripted(), cache, Ledger(store, Caps(), 1))
+    with pytest.raises(LookupError, match="outside call_scope"):
+        asyncio.run(chat.complete(ChatRequest((Message("user", "hello"),))))
