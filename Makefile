@@ -23,14 +23,14 @@ demo: .venv/.ready ## the main job on the embedded miniworld: about a minute, re
 	$(BIN)/brushup optimize experiments/configs/demo.toml --run demo
 
 test: .venv/.ready ## all tests (sets up first)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.ready ## format, lint, types, import rules, fast tests: before each commit
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 miniworld: .venv/.ready ## retrain the embedded models and rewrite miniworld/CARD.md (over an hour)
