@@ -80,8 +80,8 @@ async def main() -> None:
             bandit.tell(pull.id, ours, naive)
             for (block, prompt, _), text in zip(blocks, texts, strict=True):
                 seen.append(ScoredPrompt(prompt, text, ours[block] - naive[block], pull.arm, block))
-        for arm, row in sorted(bandit.statistics().items(), key=lambda item: -item[1].mean):
-            print(f"round {round_}  {arm}  {100 * row.mean:+.2f} over {NAIVE} on {row.n} blocks")
+        for arm, row in bandit.statistics().items():
+            print(f"round {round_}  {arm}  {100 * (row.mean or 0):+.2f} over {NAIVE} on {row.n} blocks")
         if round_ == ROUNDS:
             break
         # say in words why good beat bad, and write better instructions
