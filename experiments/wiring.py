@@ -1,5 +1,6 @@
 """Puts a run's tools on the workbench: models, agents, stores, policy. The only place that knows all of them."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -159,8 +160,12 @@ def open_bench(
     train = [prompt.text for prompt in store.prompts("train")]
     policy = PolicySettings(c=config.bandit.c, epsilon=config.bandit.epsilon, reward_scale=config.bandit.reward_scale)
 
+    @functools.cache  # arms meet the same prompts again and again
+    def search(naive_prompts: tuple[str, ...], k: int) -> list[str]:
+        return library.exemplars(naive_prompts, k, corpus=corpus) if k and naive_prompts else []
+
     def exemplars(naive_prompts: Sequence[str], k: int) -> list[str]:
-        return library.exemplars(list(naive_prompts), k, corpus=corpus) if k and naive_prompts else []
+        return search(tuple(naive_prompts), k)
 
     try:
         yield Workbench(

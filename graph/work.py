@@ -87,10 +87,7 @@ async def render(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any
         _store_renders(bench, {pair: (wanted[pair], keys[pair], "") for pair in hits}, cached=True)
     misses = [pair for pair in wanted if pair not in hits]
     first_of = {keys[pair]: pair for pair in reversed(misses)}
-    for chunk in chunks([pair for pair in misses if first_of[keys[pair]] == pair], bench.renderer.chunk):
-        check_stop(bench)
-        bench.progress.advance(bench.ledger.spent("render"), 0, f"drawing {work['id']}")
-        await _render_chunk(bench, wanted, keys, chunk)
+    await _render_all(bench, wanted, keys, [pair for pair in misses if first_of[keys[pair]] == pair])
     twins = {pair: (wanted[pair], keys[pair], "") for pair in misses if first_of[keys[pair]] != pair}
     if twins:
         bench.ledger.reserve("render", [_charge("render", pair) for pair in twins])
@@ -99,22 +96,43 @@ async def render(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any
     return {}
 
 
-async def _render_chunk(
+async def _render_all(
     bench: Workbench,
     wanted: dict[tuple[str, str], RenderRequest],
     keys: dict[tuple[str, str], str],
-    chunk: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str, str]],
 ) -> None:
-    bench.ledger.reserve("render", [_charge("render", pair) for pair in chunk])
-    with bench.ledger.busy("render"):
-        results: list[RenderResult] = await asyncio.to_thread(bench.renderer.render, [wanted[pair] for pair in chunk])
-    log_calls("render", [keys[pair] for pair in chunk])
-    drawn = zip(chunk, results, strict=True)
-    await asyncio.to_thread(
-        bench.images.put_many, [(keys[pair], result.image) for pair, result in drawn if result.image is not None]
-    )
-    facts = {pair: (wanted[pair], keys[pair], result.error) for pair, result in zip(chunk, results, strict=True)}
-    _store_renders(bench, facts, cached=False)
+    """Draw in chunks; a chunk's files and facts are written while the next one is drawn.
+
+    A chunk is logged only when the one before is stored, so a kill can never cost more than one.
+    """
+    storing: asyncio.Task[None] | None = None
+    try:
+        for chunk in chunks(pairs, bench.renderer.chunk):
+            check_stop(bench)
+            bench.progress.advance(bench.ledger.spent("render"), 0, "drawing")
+            bench.ledger.reserve("render", [_charge("render", pair) for pair in chunk])
+            with bench.ledger.busy("render"):
+                drawn = await asyncio.to_thread(bench.renderer.render, [wanted[pair] for pair in chunk])
+            if storing is not None:
+                await storing
+            log_calls("render", [keys[pair] for pair in chunk])
+            facts = dict(zip(chunk, drawn, strict=True))
+            storing = asyncio.create_task(_store_chunk(bench, wanted, keys, facts))
+    finally:
+        if storing is not None:
+            await storing
+
+
+async def _store_chunk(
+    bench: Workbench,
+    wanted: dict[tuple[str, str], RenderRequest],
+    keys: dict[tuple[str, str], str],
+    drawn: dict[tuple[str, str], RenderResult],
+) -> None:
+    pictures = [(keys[pair], result.image) for pair, result in drawn.items() if result.image is not None]
+    await asyncio.to_thread(bench.images.put_many, pictures)
+    _store_renders(bench, {pair: (wanted[pair], keys[pair], r.error) for pair, r in drawn.items()}, cached=False)
 
 
 def _unrendered(bench: Workbench, work: Work) -> dict[tuple[str, str], RenderRequest]:
