@@ -139,7 +139,7 @@ def training_section(record: dict[str, Any]) -> str:
     rows = []
     for name, found in record.items():
         details = {key: value for key, value in found.items() if key not in ("seconds", "bytes")}
-        rows.append([name, f"{found['seconds']:.0f}", json.dumps(details).replace('"', "").strip("{}")])
+        rows.append([name, f"{found['seconds']:.0f}", json.dumps(details).replace('"', "")[1:-1]])
     return _table(["stage", "wall s", "figures"], rows)
 
 
