@@ -16,6 +16,9 @@ from tests.fixtures.openai_server import OpenAIServer
 from tests.integration.world import stub_config, stub_folder
 
 
+pytestmark = pytest.mark.slow
+
+
 def over_http(server: OpenAIServer) -> Models:
     models = fake_models()
     return Models(make_chat_model("test-model", api_base=server.url), models.renderer, models.scorer)

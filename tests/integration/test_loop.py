@@ -58,6 +58,7 @@ def test_with_the_scorers_sign_flipped_the_loop_ends_on_harmful_phrases(tmp_path
     assert not set(always(text)) & set(GENERIC), text
 
 
+@pytest.mark.slow
 def test_with_every_phrase_renamed_to_nonsense_the_structure_is_the_same(tmp_path: Path) -> None:
     """Names are all that changes: same sizes, same pulls, and again the good phrases, under their new names."""
     names = {phrase: f"vorp{chr(97 + k // 5)}{chr(97 + k % 5)} glim" for k, phrase in enumerate(PHRASES)}
@@ -79,6 +80,7 @@ def test_with_every_phrase_renamed_to_nonsense_the_structure_is_the_same(tmp_pat
     assert odd["holdout"]["best_minus_initial"]["ci95"][0] > 0
 
 
+@pytest.mark.slow
 def test_arms_share_blocks_and_scores_are_raw(tmp_path: Path) -> None:
     whole_run(tmp_path)
     store = read_store(tmp_path)
@@ -93,18 +95,21 @@ def test_arms_share_blocks_and_scores_are_raw(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_batch_size_one_works(tmp_path: Path) -> None:
     summary = whole_run(tmp_path, run={"rounds": 2, "batch_size": 1})
     assert summary["status"] == "completed"
     assert summary["holdout"]["best_minus_naive"]["n"] == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["ucb1", "greedy", "eps-greedy", "uniform"])
 def test_every_policy_runs(tmp_path: Path, policy: str) -> None:
     summary = whole_run(tmp_path, run={"rounds": 2, "batch_size": 3}, bandit={"policy": policy})
     assert summary["config"]["bandit"]["policy"] == policy
 
 
+@pytest.mark.slow
 def test_the_papers_setting_runs(tmp_path: Path) -> None:
     settings = {"reward": "score", "reward_scale": "none"}
     summary = whole_run(tmp_path, run={"rounds": 2, "batch_size": 5}, bandit=settings)
@@ -119,6 +124,7 @@ def test_a_budget_stops_the_loop_before_it_is_overshot_and_leaves_a_result(tmp_p
     assert summary["holdout"]["best"]["failed"] == 0
 
 
+@pytest.mark.slow
 def test_an_llm_budget_is_kept_too(tmp_path: Path) -> None:
     cap = 3 * 12 + 3 * 24 + 30
     summary = whole_run(tmp_path, run={"rounds": 50, "batch_size": 6}, budget={"max_llm_calls": cap})
@@ -134,6 +140,7 @@ def test_a_budget_too_small_for_any_result_spends_nothing(tmp_path: Path) -> Non
     assert not models.renderer.drawn
 
 
+@pytest.mark.slow
 def test_a_pool_over_its_cap_retires_arms_but_never_the_leader(tmp_path: Path) -> None:
     whole_run(tmp_path, run={"rounds": 5, "batch_size": 4, "children": 2, "pool_cap": 3})
     arms = json.loads((tmp_path / "runs/one/instructions.json").read_text())
@@ -154,6 +161,7 @@ def test_a_renderer_that_draws_nothing_ends_the_run(tmp_path: Path) -> None:
         whole_run(tmp_path, models)
 
 
+@pytest.mark.slow
 def test_summary_has_every_key_and_the_contact_sheet_is_a_picture(tmp_path: Path) -> None:
     summary = whole_run(tmp_path)
     assert set(summary) >= {
@@ -167,6 +175,7 @@ def test_summary_has_every_key_and_the_contact_sheet_is_a_picture(tmp_path: Path
         assert sheet.height > 1000
 
 
+@pytest.mark.slow
 def test_another_process_can_follow_a_run(tmp_path: Path) -> None:
     whole_run(tmp_path)
     store = read_store(tmp_path)

@@ -146,8 +146,11 @@ def test_ctrl_c_ends_after_the_step_in_hand_and_resumes(whole, tmp_path: Path) -
     folder = stub_folder(tmp_path, config)
 
     class Interrupting(FakeRenderer):
+        asked = False
+
         def render(self, requests):
-            if len(self.drawn) > 60:
+            if len(self.drawn) > 60 and not self.asked:  # a second Ctrl-C would end the process at once
+                self.asked = True
                 os.kill(os.getpid(), signal.SIGINT)
             return super().render(requests)
 
