@@ -15,7 +15,6 @@ from tests.fakes import fake_models
 from tests.fixtures.openai_server import OpenAIServer
 from tests.integration.world import stub_config, stub_folder
 
-
 pytestmark = pytest.mark.slow
 
 
