@@ -10,8 +10,7 @@ from bandit.pool import top
 from bandit.rewards import paired
 from bandit.statistics import arm_statistics, bounds, pooled_sd
 from core.records import NAIVE
-from experiments.folder import RunFolder
-from experiments.start import read_json
+from experiments.folder import RunFolder, read_json
 from experiments.status import Event, events, has_facts, pulse, reading, stored_summary
 from prompt_db.ledger import totals
 from prompt_db.run_store import RunStore

@@ -10,8 +10,7 @@ from agents.messages import PLACEHOLDERS, Templates, load_templates
 from agents.settings import settings_for
 from core.errors import BadInput
 from experiments.config import RunConfig, parse_config
-from experiments.folder import RunFolder, write_text
-from experiments.start import read_json
+from experiments.folder import RunFolder, read_json, write_text
 from experiments.status import reading
 
 FORMATS = ("json", "text")

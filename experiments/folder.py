@@ -125,6 +125,21 @@ def remove_folder(folder: RunFolder) -> None:
     shutil.rmtree(folder.path, ignore_errors=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that brushup wrote.
+
+    Raises:
+        BadInput: missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read {path}: {error}; the file is missing or damaged") from None
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} does not hold a JSON object; it was not written by brushup")
+    return value
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically (temp file, fsync, rename): readers see the old file or the new one.
 

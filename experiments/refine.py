@@ -14,8 +14,7 @@ from core.seeding import derive_seed
 from core.text import text_id
 from experiments.config import AgentsSection, RunConfig, parse_config
 from experiments.export import finished, run_templates
-from experiments.folder import RunFolder, existing_folder
-from experiments.start import read_json
+from experiments.folder import RunFolder, existing_folder, read_json
 from experiments.status import has_facts, reading
 from experiments.wiring import load_chat, open_library, refiner_factory
 from prompt_db.importers import MAX_CHARACTERS

@@ -1,7 +1,6 @@
 """Start and resume a run: open the stores, drive the graph, write the results."""
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -148,10 +147,3 @@ async def _ctrl_c(bench: Workbench) -> AsyncIterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.remove_signal_handler(number)
-
-
-def stored_config(folder: RunFolder) -> RunConfig:
-    """Return the configuration a run was started with."""
-    from experiments.config import parse_config
-
-    return parse_config(json.loads(folder.config_file.read_text(encoding="utf-8")), source=str(folder.config_file))

@@ -1,6 +1,5 @@
 """Starting and reopening runs, up to the point where heavy imports begin: cheap checks, the folder, the config."""
 
-import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 from core.errors import BadInput
 from experiments.config import RunConfig, load_config, parse_config
-from experiments.folder import RunFolder, create_folder, existing_folder, remove_folder, write_json
+from experiments.folder import RunFolder, create_folder, existing_folder, read_json, remove_folder, write_json
 
 LONGEST_INSTRUCTION = 4000
 
@@ -67,21 +66,6 @@ def open_run(home: Path, name: str, caps: Mapping[str, int | None]) -> OpenRun:
     if given:
         write_json(folder.config_file, config.model_dump(mode="json"))
     return OpenRun(folder, config)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that brushup wrote.
-
-    Raises:
-        BadInput: missing or damaged.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot read {path}: {error}; the file is missing or damaged") from None
-    if not isinstance(value, dict):
-        raise BadInput(f"{path} does not hold a JSON object; it was not written by brushup")
-    return value
 
 
 def read_instructions(path: Path) -> list[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
-from experiments.folder import RunFolder, all_folders
-from experiments.start import read_json
+from experiments.folder import RunFolder, all_folders, read_json
 from prompt_db.ledger import totals
 from prompt_db.run_store import RunStore
 
