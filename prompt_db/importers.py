@@ -60,14 +60,14 @@ def read_prompts(path: Path, column: str | None = None) -> ReadReport:
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
-    text = _text(path)
+    text = read_text(path)
     if reader is None:
         raise BadInput(f"{path} ends in {path.suffix!r}, expected one of {', '.join(READERS)}; rename or convert it")
     seen: dict[str, None] = {}
     duplicates, bad = 0, []
     for number, cell, wrong in reader(text, path, column):
-        prompt = "" if wrong else _clean(cell)
-        wrong = wrong or _fault(cell, prompt)
+        prompt = "" if wrong else clean_prompt(cell)
+        wrong = wrong or prompt_fault(cell, prompt)
         if wrong:
             bad.append((number, wrong))
         elif prompt in seen:
@@ -82,8 +82,12 @@ def read_prompts(path: Path, column: str | None = None) -> ReadReport:
     return ReadReport(tuple(seen), duplicates, tuple(bad))
 
 
-def _text(path: Path) -> str:
-    """Return a file's text without byte order mark, lines ending in LF."""
+def read_text(path: Path) -> str:
+    """Return a file's text without byte order mark, lines ending in LF.
+
+    Raises:
+        BadInput: no such file, or one that is empty, too large or not text in UTF-8.
+    """
     try:
         if path.is_dir():
             raise BadInput(f"{path} is a folder, expected a file of prompts; name the file")
@@ -109,7 +113,8 @@ def _text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
-def _clean(cell: object) -> str:
+def clean_prompt(cell: object) -> str:
+    """Return a cell's text stripped, line breaks turned into spaces and `{prompt}` dropped; "" if it is no text."""
     if not isinstance(cell, str):
         return ""
     prompt = re.sub(r"\s*[\t\r\n]\s*", " ", cell).strip()
@@ -119,8 +124,8 @@ def _clean(cell: object) -> str:
     return prompt
 
 
-def _fault(cell: object, prompt: str) -> str:
-    """Say what is wrong with a row's prompt, "" if nothing."""
+def prompt_fault(cell: object, prompt: str) -> str:
+    """Say what is wrong with a cell and the prompt cleaned from it, "" if nothing."""
     if not isinstance(cell, str):
         return "no prompt" if cell is None else f"a {type(cell).__name__}, not a text"
     if not prompt:
