@@ -66,9 +66,10 @@ def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
 
 
 def on_miniworld(config: RunConfig) -> bool:
-    """Say whether a run draws with the embedded pipeline from its own prompts, so that truth can be asked."""
+    """Say whether a run draws with an embedded pipeline from the miniworld's prompts, so that truth can be asked."""
     renderer = config.render.renderer
-    return config.prompts.file is None and (renderer is None or Path(renderer).resolve() == miniworld.PIPELINE)
+    embedded = renderer is None or Path(renderer).resolve() in (miniworld.PIPELINE, miniworld.SECOND_PIPELINE)
+    return config.prompts.file is None and embedded
 
 
 def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:

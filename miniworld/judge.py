@@ -56,9 +56,12 @@ class Judge(nn.Module):
         Returns:
             One tensor of logits per aspect, in the order of ``ASPECTS``.
         """
+        return self.head(self.describe(pictures)).split(_SIZES, dim=1)  # type: ignore[no-any-return]
+
+    def describe(self, pictures: Tensor) -> Tensor:
+        """The features below the softmaxes, shape (n, 48 + last width), of pictures in [-1, 1]."""
         maps = self.features(pictures)
-        joined = torch.cat([functional.relu(self.mix(maps.flatten(1))), maps.mean(dim=(2, 3))], dim=1)
-        return self.head(joined).split(_SIZES, dim=1)  # type: ignore[no-any-return]
+        return torch.cat([functional.relu(self.mix(maps.flatten(1))), maps.mean(dim=(2, 3))], dim=1)
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Tensor:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 
 import diffusers
 import torch
 import transformers
 
-from miniworld.train import card, clip, evaluate, export, judging, pairs, preference, prompts, renders, text, unet
+from miniworld.train import (
+    aesthetic,
+    card,
+    clip,
+    evaluate,
+    export,
+    judging,
+    pairs,
+    preference,
+    prompts,
+    renders,
+    reward,
+    text,
+    unet,
+)
 from miniworld.train.stages import Stage, Workspace, run_stage
 
 STAGES: dict[str, Stage] = {
@@ -18,10 +33,12 @@ STAGES: dict[str, Stage] = {
     "text": text.run,
     "judge": judging.run,
     "prompts": prompts.run,
-    "unet": unet.run,
-    "clip": clip.run,
+    **{name: partial(clip.run, name=name) for name in clip.CLIPS},
+    **{name: partial(unet.run, name=name) for name in unet.PLANS},
     "pairs": pairs.run,
-    "preference": preference.run,
+    **{name: partial(preference.run, name=name) for name in preference.COURSES},
+    "reward": reward.run,
+    "aesthetic": aesthetic.run,
     "export": export.run,
     "evaluate": evaluate.run,
     "card": card.run,

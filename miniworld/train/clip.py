@@ -1,4 +1,4 @@
-"""Stage 6: contrastive pre-training of the preference model on renders with their captions (CLIP, arXiv 2103.00020).
+"""Contrastive training on renders with their captions (CLIP, arXiv 2103.00020), for three models of different shapes.
 
 As on the web, this teaches what pictures show and how captions speak; it does not teach preference, since plain
 captions go with mediocre pictures.
@@ -6,8 +6,7 @@ captions go with mediocre pictures.
 
 from __future__ import annotations
 
-import logging
-import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,30 +14,53 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 
-from miniworld.train.renders import load_renders
-from miniworld.train.stages import Pulse, Workspace, load_checkpoint, save_checkpoint
+from miniworld.train.fitting import fit
+from miniworld.train.renders import load_renders, to_unit
+from miniworld.train.stages import Workspace, load_checkpoint
 from miniworld.train.text import CONTEXT, encode, load_text
-from miniworld.train.unet import to_unit
-
-log = logging.getLogger("miniworld.train")
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-EMBED, TEXT_WIDTH, VISION_WIDTH = 96, 96, 128
 HELD_OUT = 4000
 """Last renders, kept for evaluation."""
-_STEPS = 600
 _BATCH = 192
 _PEAK_RATE = 1.5e-3
-_MAX_SCALE = math.log(100)
 
 
-def build_clip(vocabulary: int, end_token: int) -> CLIPModel:
-    """A CLIP of 1 M parameters: three vision layers on 8 x 8 patches, two text layers."""
+@dataclass(frozen=True)
+class Shape:
+    """What one CLIP of the miniworld looks like, and how long it is trained.
+
+    Attributes:
+        embed: Width of the common space.
+        text: Width of the text tower, two layers.
+        vision: Width of the vision tower, three layers.
+        patch: Side of a patch, pixels.
+        steps: Optimiser steps of the contrastive training.
+    """
+
+    embed: int
+    text: int
+    vision: int
+    patch: int
+    steps: int
+
+
+CLIPS: dict[str, Shape] = {
+    "clip": Shape(embed=96, text=96, vision=128, patch=8, steps=600),
+    "clip_small": Shape(embed=64, text=80, vision=96, patch=8, steps=700),
+    "clip_pivot": Shape(embed=96, text=96, vision=96, patch=16, steps=1800),
+}
+"""``clip`` becomes the optimised scorer; ``clip_small`` the second one, and stays as it is under the aesthetic one;
+``clip_pivot`` lends its vision tower to the pivot and its text tower to the second pipeline."""
+
+
+def build_clip(shape: Shape, vocabulary: int, end_token: int) -> CLIPModel:
+    """A CLIP with fresh weights, 0.5 to 1 M parameters."""
     text = {
         "vocab_size": vocabulary,
-        "hidden_size": TEXT_WIDTH,
-        "intermediate_size": 4 * TEXT_WIDTH,
+        "hidden_size": shape.text,
+        "intermediate_size": 4 * shape.text,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "max_position_embeddings": CONTEXT,
@@ -49,14 +71,14 @@ def build_clip(vocabulary: int, end_token: int) -> CLIPModel:
     }
     vision = {
         "image_size": 64,
-        "patch_size": 8,
-        "hidden_size": VISION_WIDTH,
-        "intermediate_size": 4 * VISION_WIDTH,
+        "patch_size": shape.patch,
+        "hidden_size": shape.vision,
+        "intermediate_size": 4 * shape.vision,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "hidden_act": "gelu",
     }
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=EMBED))
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=shape.embed))
 
 
 def normalise(pictures: Tensor) -> Tensor:
@@ -66,13 +88,13 @@ def normalise(pictures: Tensor) -> Tensor:
 
 
 def image_features(model: CLIPModel, pictures: Tensor) -> Tensor:
-    """Unit vectors of pictures in [-1, 1], shape (n, EMBED)."""
+    """Unit vectors of pictures in [-1, 1], shape (n, embed)."""
     pooled = model.vision_model(pixel_values=normalise(pictures)).pooler_output
     return functional.normalize(model.visual_projection(pooled), dim=-1)
 
 
 def text_features(model: CLIPModel, ids: Tensor) -> Tensor:
-    """Unit vectors of token ids, shape (n, EMBED)."""
+    """Unit vectors of token ids, shape (n, embed)."""
     return functional.normalize(model.text_projection(model.text_model(input_ids=ids).pooler_output), dim=-1)
 
 
@@ -89,31 +111,24 @@ def contrastive_loss(pictures: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     return (functional.cross_entropy(logits, wanted) + functional.cross_entropy(logits.T, wanted)) / 2
 
 
-def run(space: Workspace) -> dict[str, Any]:
-    """Train from scratch or go on from the last checkpoint."""
-    torch.manual_seed(space.seed("clip"))
+def run(space: Workspace, name: str) -> dict[str, Any]:
+    """Train one of ``CLIPS`` from scratch or go on from its last checkpoint."""
+    torch.manual_seed(space.seed(name))
     renders, (tokenizer, _) = load_renders(space), load_text(space)
     ids = torch.cat([encode(tokenizer, renders.captions[i : i + 2000]) for i in range(0, len(renders.captions), 2000)])
-    model = build_clip(len(tokenizer), int(tokenizer.eos_token_id))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=0.05, betas=(0.9, 0.98))
-    first, file, steps, pulse = 0, space.path("clip.pt"), space.amount(_STEPS), Pulse()
-    if (state := load_checkpoint(file)) is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    count = len(ids) - min(HELD_OUT, len(ids) // 2)
-    for step in range(first, steps):
-        generator = torch.Generator().manual_seed(space.seed("clip") * 1_000_003 + step)
+    model = build_clip(CLIPS[name], len(tokenizer), int(tokenizer.eos_token_id))
+    model.set_attn_implementation("eager")  # in bfloat16 on a CPU twice as fast as the fused attention
+    count, steps = len(ids) - min(HELD_OUT, len(ids) // 2), space.amount(CLIPS[name].steps)
+
+    def loss(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(space.seed(name) * 1_000_003 + step)
         rows = torch.randint(count, (_BATCH,), generator=generator)
-        set_rate(optimiser, _PEAK_RATE, step, steps)
-        pictures = image_features(model, to_unit(renders.images[rows.numpy()]))
-        loss = contrastive_loss(pictures, text_features(model, ids[rows]), model.logit_scale.exp())
-        descend(model, optimiser, loss)
-        if step % 100 == 0:
-            log.info("clip: step %d, loss %.3f", step, loss.item())
-        if pulse.beat():
-            save_checkpoint(file, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step + 1})
-    save_checkpoint(file, {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": steps})
+        pictures = to_unit(renders.images[rows.numpy()])
+        with torch.autocast("cpu", torch.bfloat16):
+            seen, read = image_features(model, pictures).float(), text_features(model, ids[rows]).float()
+        return contrastive_loss(seen, read, model.logit_scale.exp())
+
+    fit(space, name, model, steps=steps, peak=_PEAK_RATE, loss=loss)
     with torch.no_grad():
         pictures = to_unit(renders.images[count : count + 256])
         similarity = image_features(model, pictures) @ text_features(model, ids[count : count + 256]).T
@@ -125,30 +140,19 @@ def run(space: Workspace) -> dict[str, Any]:
     }
 
 
-def checkpoint_of(space: Workspace, name: str) -> CLIPModel:
-    """The model of a stage's last checkpoint, "clip" or "preference"."""
+def checkpoint_of(space: Workspace, clip: str, stage: str | None = None) -> CLIPModel:
+    """The model of a stage's last checkpoint.
+
+    Args:
+        space: Where checkpoints lie.
+        clip: Which of ``CLIPS`` it is.
+        stage: The stage that trained it last; the contrastive one when not given.
+    """
+    name = stage or clip
     state = load_checkpoint(space.path(f"{name}.pt"))
     if state is None:
         raise FileNotFoundError(f"no {name} checkpoint: run the stage {name!r} first")
     tokenizer, _ = load_text(space)
-    model = build_clip(len(tokenizer), int(tokenizer.eos_token_id))
+    model = build_clip(CLIPS[clip], len(tokenizer), int(tokenizer.eos_token_id))
     model.load_state_dict(state["model"])
     return model.eval()
-
-
-def set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:
-    """Linear warm-up over 5 % of the steps, then a cosine to zero."""
-    progress = step / steps
-    share = min(1.0, progress / 0.05 + 1e-3) * 0.5 * (1 + math.cos(math.pi * progress))
-    for group in optimiser.param_groups:
-        group["lr"] = peak * share
-
-
-def descend(model: CLIPModel, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One optimiser step, with the logit scale kept under 100 as CLIP does."""
-    optimiser.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    with torch.no_grad():
-        model.logit_scale.clamp_(max=_MAX_SCALE)

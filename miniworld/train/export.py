@@ -1,4 +1,4 @@
-"""Stage 8: the shipped folders, in float16, each written beside its place and then renamed."""
+"""The shipped folders, in float16, each written beside its place and then renamed."""
 
 from __future__ import annotations
 
@@ -8,53 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-from transformers import CLIPModel
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPVisionModel
 
-from miniworld import JUDGE, PIPELINE, PROMPTS, SCORER
-from miniworld.patch_vae import LinearPatchVAE
+from miniworld import AESTHETIC, JUDGE, PICK, PIVOT, PROMPTS, REWARD, SCORER
+from miniworld.train import aesthetic, reward
 from miniworld.train.clip import checkpoint_of
 from miniworld.train.open_clip import open_clip_config, open_clip_state
-from miniworld.train.stages import Workspace
-from miniworld.train.text import load_text
-from miniworld.train.unet import averaged_unet
-
-RENDER_DEFAULTS: dict[str, float | int] = {"num_inference_steps": 8, "guidance_scale": 2.0, "height": 64, "width": 64}
-"""What ``render_defaults.json`` recommends."""
-MODEL_INDEX = "model_index.json"
-
-
-def build_scheduler() -> Any:
-    """DPM-Solver++ (2M), which needs eight steps here."""
-    return DPMSolverMultistepScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        steps_offset=1,
-    )
-
-
-def export_pipeline(space: Workspace, target: Path) -> None:
-    """Write the diffusion pipeline of the last checkpoint as a folder of its own."""
-    tokenizer, encoder = load_text(space)
-    pipeline: Any = StableDiffusionPipeline(
-        vae=LinearPatchVAE.from_pretrained(space.path("vae")),
-        text_encoder=encoder,
-        tokenizer=tokenizer,
-        unet=averaged_unet(space),
-        scheduler=build_scheduler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.to(torch.float16)
-    with replacing(target) as folder:
-        pipeline.save_pretrained(folder)
-        index = json.loads((folder / MODEL_INDEX).read_text())
-        index["vae"] = ["miniworld.patch_vae", LinearPatchVAE.__name__]
-        (folder / MODEL_INDEX).write_text(json.dumps(index, indent=2) + "\n")
-        (folder / "render_defaults.json").write_text(json.dumps(RENDER_DEFAULTS, indent=2) + "\n")
+from miniworld.train.pipelines import PIPELINES, export_pipeline
+from miniworld.train.stages import Workspace, replacing
+from miniworld.train.text import CONTEXT, load_text
 
 
 def export_scorer(space: Workspace, target: Path, model: CLIPModel) -> None:
@@ -73,27 +37,58 @@ def export_scorer(space: Workspace, target: Path, model: CLIPModel) -> None:
         torch.save({"state_dict": state}, folder / "weights.pt")
 
 
-class replacing:  # noqa: N801 - reads like a function
-    """A context manager: a temporary folder that takes the target's place at the end."""
+def export_clip(space: Workspace, target: Path, model: CLIPModel) -> None:
+    """Write a CLIP as transformers does, with its tokenizer; PickScore's checkpoint comes in this form.
 
-    def __init__(self, target: Path) -> None:
-        """Remember the target.
+    Args:
+        space: Where checkpoints lie.
+        target: The folder to write.
+        model: The model.
+    """
+    tokenizer, _ = load_text(space)
+    with replacing(target) as folder:
+        tokenizer.save_pretrained(folder)
+        model.half().save_pretrained(folder)
 
-        Args:
-            target: The folder to replace.
-        """
-        self._target = target
-        self._fresh = target.with_name(f".{target.name}.partial")
 
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._fresh, ignore_errors=True)
-        self._fresh.mkdir(parents=True)
-        return self._fresh
+def export_aesthetic(space: Workspace, target: Path) -> None:
+    """Write the aesthetic model: the CLIP below it in ``clip/``, the head in ``mlp.safetensors``."""
+    tokenizer, _ = load_text(space)
+    with replacing(target) as folder:
+        tokenizer.save_pretrained(folder / "clip")
+        checkpoint_of(space, aesthetic.CLIP).half().save_pretrained(folder / "clip")
+        save_file(_halves(aesthetic.trained(space)), folder / "mlp.safetensors")
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            shutil.rmtree(self._target, ignore_errors=True)
-            self._fresh.rename(self._target)
+
+def export_reward(space: Workspace, target: Path) -> None:
+    """Write the reward model: both towers and the head in ``model.safetensors``, their shapes in ``config.json``."""
+    tokenizer, _ = load_text(space)
+    model = reward.trained(space)
+    config = {
+        "vision_config": model.vision_config.to_diff_dict(),
+        "text_config": model.text_config.to_diff_dict(),
+        "mean": round(model.mean.item(), 6),
+        "std": round(model.std.item(), 6),
+        "max_length": CONTEXT,
+    }
+    weights = {name: value for name, value in _halves(model).items() if name not in ("mean", "std")}
+    with replacing(target) as folder:
+        tokenizer.save_pretrained(folder)
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        save_file(weights, folder / "model.safetensors")
+
+
+def export_pivot(space: Workspace, target: Path) -> None:
+    """Write the pivot's image encoder: the vision tower of ``clip_pivot``, a CLIPVisionModel."""
+    model: Any = checkpoint_of(space, "clip_pivot")
+    tower = CLIPVisionModel(model.config.vision_config)
+    tower.load_state_dict(model.vision_model.state_dict())
+    with replacing(target) as folder:
+        tower.half().save_pretrained(folder)
+
+
+def _halves(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.half().contiguous() for name, value in module.state_dict().items() if value.is_floating_point()}
 
 
 def export_plain(space: Workspace, name: str, target: Path) -> None:
@@ -104,13 +99,16 @@ def export_plain(space: Workspace, name: str, target: Path) -> None:
 
 def run(space: Workspace) -> dict[str, Any]:
     """Write all shipped folders."""
-    export_pipeline(space, space.shipped(PIPELINE))
-    export_scorer(space, space.shipped(SCORER), checkpoint_of(space, "preference"))
+    for name, folder in PIPELINES.items():
+        export_pipeline(space, name, space.shipped(folder))
+    export_scorer(space, space.shipped(SCORER), checkpoint_of(space, "clip", "preference"))
+    export_clip(space, space.shipped(PICK), checkpoint_of(space, "clip_small", "pick"))
+    export_aesthetic(space, space.shipped(AESTHETIC))
+    export_reward(space, space.shipped(REWARD))
+    export_pivot(space, space.shipped(PIVOT))
     export_plain(space, "judge", space.shipped(JUDGE))
     export_plain(space, "prompts", space.shipped(PROMPTS))
-    return {
-        "bytes": {folder.name: folder_bytes(space.shipped(folder)) for folder in (PIPELINE, SCORER, JUDGE, PROMPTS)}
-    }
+    return {}
 
 
 def folder_bytes(folder: Path) -> int:

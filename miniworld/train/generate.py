@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-_BATCH = 16
+_BATCH = 32
 
 
 def load_pipeline(folder: Path) -> Any:
@@ -20,7 +20,9 @@ def load_pipeline(folder: Path) -> Any:
     return pipeline
 
 
-def draw(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **settings: float | int) -> list[Image.Image]:
+def draw(
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], settings: Mapping[str, float], *, batch: int = _BATCH
+) -> list[Image.Image]:
     """Draw one picture per prompt, each from its own seed.
 
     Args:
@@ -28,10 +30,11 @@ def draw(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], **settings
         prompts: What to draw.
         seeds: One seed per prompt.
         settings: Passed on: num_inference_steps, guidance_scale, height, width.
+        batch: How many are drawn at a time; it changes the last bits of the numbers.
     """
     images: list[Image.Image] = []
-    for start in range(0, len(prompts), _BATCH):
-        chunk = list(prompts[start : start + _BATCH])
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + _BATCH]]
+    for start in range(0, len(prompts), batch):
+        chunk = list(prompts[start : start + batch])
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch]]
         images += pipeline(chunk, generator=generators, **settings).images
     return images

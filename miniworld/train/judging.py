@@ -1,4 +1,4 @@
-"""Stage 3: the judge network, on renders of every quality."""
+"""The judge network, on renders of every quality."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from miniworld.judge import ASPECTS, Judge
-from miniworld.train.renders import RenderSet, load_renders
+from miniworld.train.renders import RenderSet, load_renders, to_unit
 from miniworld.train.stages import Workspace
-from miniworld.train.unet import to_unit
 
 WIDTHS = (24, 48, 80, 96)
 _STEPS = 1600

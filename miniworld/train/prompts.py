@@ -1,4 +1,4 @@
-"""Stage 4: the prompt files: naive prompts per split, and a corpus of professional prompts.
+"""The prompt files: naive prompts per split, and a corpus of professional prompts.
 
 The corpus is what people would share: good terms and their family's own, but also popular words that do nothing or
 little harm, some harmful terms, and some prompts that are far too long. How often a term occurs says little about its

@@ -1,4 +1,4 @@
-"""Stage 1: the training set, pictures with captions as on the web.
+"""The training set, pictures with captions as on the web.
 
 Captions carry the terms that say how the picture was made, in any order and mixed with words that say nothing; plain
 captions go with pictures of mixed, mostly mediocre quality; some effects are not mentioned. No scene with a test
@@ -14,7 +14,9 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from miniworld.effects import SIZE
 from miniworld.grammar import Scene, caption, triples
@@ -123,3 +125,8 @@ def load_renders(space: Workspace) -> RenderSet:
     ]
     images = np.load(space.path("renders/images.npy"), mmap_mode="r")
     return RenderSet(images, texts["captions"], scenes)
+
+
+def to_unit(images: np.ndarray) -> Tensor:
+    """uint8 (n, 64, 64, 3) to float32 in [-1, 1], shape (n, 3, 64, 64)."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

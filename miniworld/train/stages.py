@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -125,6 +126,29 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Read what ``save_checkpoint`` wrote, or None when there is nothing."""
     return dict(torch.load(path, weights_only=True)) if path.exists() else None
+
+
+class replacing:  # noqa: N801 - reads like a function
+    """A context manager: a temporary folder that takes the target's place at the end."""
+
+    def __init__(self, target: Path) -> None:
+        """Remember the target.
+
+        Args:
+            target: The folder to replace.
+        """
+        self._target = target
+        self._fresh = target.with_name(f".{target.name}.partial")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self._fresh, ignore_errors=True)
+        self._fresh.mkdir(parents=True)
+        return self._fresh
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            shutil.rmtree(self._target, ignore_errors=True)
+            self._fresh.rename(self._target)
 
 
 class Pulse:

@@ -1,4 +1,4 @@
-"""Stage 2: the tokenizer and the pipeline's text encoder.
+"""The tokenizer and the pipeline's text encoder.
 
 The encoder learns on text alone to read the scene off a caption, then it is frozen. Captions come with terms in any
 order and wording around them, and with words the world does not know, so that an agent's free text degrades

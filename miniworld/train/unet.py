@@ -1,4 +1,4 @@
-"""Stage 5: the diffusion model, a small UNet2DConditionModel on the latents of ``LinearPatchVAE``.
+"""The diffusion models, two small UNet2DConditionModels on the latents of ``LinearPatchVAE``.
 
 v-prediction (Salimans and Ho 2022) with a cosine schedule, classifier-free guidance by dropping captions, Muon for
 matrices and AdamW for the rest, and an exponential moving average of the weights. Text states are computed once per
@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from miniworld.patch_vae import LinearPatchVAE
+from miniworld.train.clip import checkpoint_of
 from miniworld.train.muon import Muon
-from miniworld.train.renders import load_renders
+from miniworld.train.renders import load_renders, to_unit
 from miniworld.train.stages import Pulse, Workspace, load_checkpoint, save_checkpoint
-from miniworld.train.text import WIDTH, encode, load_text
+from miniworld.train.text import encode, load_text
 
 log = logging.getLogger("miniworld.train")
 
-CHANNELS = (96, 144)
 LATENT_CHANNELS = 48
 BATCH = 128
-SECONDS = 2500.0
-"""Training time of the shipped weights; the learning rate falls to zero over it."""
 HELD_OUT = 1024
 """Last pictures of the render set, kept for the held-out error."""
 _DROP_TEXT = 0.1
@@ -40,13 +39,46 @@ _EXPORT_AFTER = 480.0
 
 
 @dataclass(frozen=True)
+class Plan:
+    """One of the two diffusion models.
+
+    Attributes:
+        channels: Width of the 8 x 8 and of the 4 x 4 level.
+        groups: Groups of the norms.
+        seconds: Training time of the shipped weights; the learning rate falls to zero over it.
+        text: Its own text encoder, with the tokenizer.
+    """
+
+    channels: tuple[int, int]
+    groups: int
+    seconds: float
+    text: Callable[[Workspace], tuple[CLIPTokenizer, CLIPTextModel]]
+
+
+def contrastive_text(space: Workspace) -> tuple[CLIPTokenizer, CLIPTextModel]:
+    """The text tower of ``clip_pivot``, as Stable Diffusion 1 takes CLIP's."""
+    tokenizer, _ = load_text(space)
+    model: Any = checkpoint_of(space, "clip_pivot")
+    encoder = CLIPTextModel(model.config.text_config)
+    encoder.load_state_dict(model.text_model.state_dict())
+    return tokenizer, encoder.eval()
+
+
+PLANS: dict[str, Plan] = {
+    "unet": Plan(channels=(96, 144), groups=16, seconds=5100.0, text=load_text),
+    "second_unet": Plan(channels=(48, 72), groups=8, seconds=900.0, text=contrastive_text),
+}
+"""``unet`` is the default pipeline's, ``second_unet`` a weaker one's, for transfer."""
+
+
+@dataclass(frozen=True)
 class LatentSet:
     """Everything the training loop reads.
 
     Attributes:
         latents: bfloat16, shape (n, LATENT_CHANNELS, 8, 8).
-        text: bfloat16 text states, shape (n, CONTEXT, WIDTH).
-        empty: Text states of the empty caption, shape (CONTEXT, WIDTH).
+        text: bfloat16 text states, shape (n, CONTEXT, width of the text encoder).
+        empty: Text states of the empty caption, shape (CONTEXT, width).
     """
 
     latents: Tensor
@@ -61,24 +93,29 @@ def noise_schedule() -> Any:
     )
 
 
-def build_unet() -> Any:
-    """The denoiser: attention on the 4 x 4 level only, pooled text added to the time embedding."""
+def build_unet(plan: Plan, width: int) -> Any:
+    """The denoiser: attention on the 4 x 4 level only, pooled text added to the time embedding.
+
+    Args:
+        plan: Its shape.
+        width: Width of the text encoder.
+    """
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=CHANNELS,
+        block_out_channels=plan.channels,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
-        cross_attention_dim=WIDTH,
+        cross_attention_dim=width,
         attention_head_dim=4,
-        norm_num_groups=16,
+        norm_num_groups=plan.groups,
         use_linear_projection=True,
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
-        encoder_hid_dim=WIDTH,
+        encoder_hid_dim=width,
     )
 
 
@@ -91,31 +128,28 @@ def fit_vae(space: Workspace) -> LinearPatchVAE:
     return LinearPatchVAE.from_pretrained(folder)  # type: ignore[no-any-return]
 
 
-def to_unit(images: np.ndarray) -> Tensor:
-    """uint8 (n, 64, 64, 3) to float32 in [-1, 1], shape (n, 3, 64, 64)."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
-def prepare(space: Workspace) -> LatentSet:
-    """Encode all pictures and captions, or read them back."""
+def prepare(space: Workspace, name: str) -> LatentSet:
+    """Encode all pictures, and all captions as the plan ``name`` reads them; or read them back."""
+    renders = load_renders(space)
+    count = len(renders.captions)
     file = space.path("latents.pt")
-    stored = load_checkpoint(file)
-    if stored is None:
-        renders, vae = load_renders(space), fit_vae(space)
-        tokenizer, encoder = load_text(space)
-        count = len(renders.captions)
-        latents = torch.cat(
-            [vae.encode(to_unit(renders.images[i : i + 2000])).bfloat16() for i in range(0, count, 2000)]
-        )
-        ids = torch.cat([encode(tokenizer, renders.captions[i : i + 2000]) for i in range(0, count, 2000)])
-        text = torch.cat(
-            [encoder(input_ids=ids[i : i + 500]).last_hidden_state.bfloat16() for i in range(0, count, 500)]
-        )
+    if (pictures := load_checkpoint(file)) is None:
+        vae = fit_vae(space)
+        parts = [vae.encode(to_unit(renders.images[i : i + 2000])).bfloat16() for i in range(0, count, 2000)]
+        pictures = {"latents": torch.cat(parts)}
+        save_checkpoint(file, pictures)
+    file = space.path(f"text_states_{name}.pt")
+    if (states := load_checkpoint(file)) is None:
+        tokenizer, encoder = PLANS[name].text(space)
+        parts = [
+            encoder(input_ids=encode(tokenizer, renders.captions[i : i + 500])).last_hidden_state.bfloat16()
+            for i in range(0, count, 500)
+        ]
         empty = encoder(input_ids=encode(tokenizer, [""])).last_hidden_state[0].bfloat16()
-        stored = {"latents": latents, "text": text, "empty": empty}
-        save_checkpoint(file, stored)
-    return LatentSet(**stored)
+        states = {"text": torch.cat(parts), "empty": empty}
+        save_checkpoint(file, states)
+    return LatentSet(pictures["latents"], states["text"], states["empty"])
 
 
 def velocity_loss(
@@ -167,15 +201,17 @@ class ThreadChooser:
 class Trainer:
     """The state of the run: float32 masters, a bfloat16 working copy, averages, optimisers and counters."""
 
-    def __init__(self, space: Workspace) -> None:
+    def __init__(self, space: Workspace, name: str, width: int) -> None:
         """Start afresh or from the last checkpoint.
 
         Args:
             space: Where checkpoints lie.
+            name: Which of ``PLANS``.
+            width: Width of its text encoder.
         """
-        torch.manual_seed(space.seed("unet"))
-        self.file = space.path("unet.pt")
-        self.work = build_unet().bfloat16()
+        torch.manual_seed(space.seed(name))
+        self.file = space.path(f"{name}.pt")
+        self.work = build_unet(PLANS[name], width).bfloat16()
         self.work.set_attn_processor(AttnProcessor())
         self.names = [name for name, _ in self.work.named_parameters()]
         self.masters = {name: value.detach().float().clone() for name, value in self.work.named_parameters()}
@@ -230,14 +266,20 @@ class Trainer:
         torch._foreach_copy_(list(self.work.parameters()), [self.masters[name] for name in self.names])
 
 
-def run(space: Workspace) -> dict[str, Any]:
-    """Train for a fixed time; the average of the weights is what is exported."""
-    data, schedule, trainer = prepare(space), noise_schedule(), Trainer(space)
-    limit, pulse, chooser, threads = SECONDS / space.shrink, Pulse(), ThreadChooser(), torch.get_num_threads()
+def run(space: Workspace, name: str) -> dict[str, Any]:
+    """Train one of ``PLANS`` for a fixed time; the average of the weights is what is exported."""
+    data, schedule = prepare(space, name), noise_schedule()
+    trainer = Trainer(space, name, data.empty.shape[-1])
+    limit, pulse, chooser, threads = (
+        PLANS[name].seconds / space.shrink,
+        Pulse(),
+        ThreadChooser(),
+        torch.get_num_threads(),
+    )
     count = len(data.latents) - min(HELD_OUT, len(data.latents) // 2)
     while trainer.seconds < limit:
         before = time.monotonic()
-        generator = torch.Generator().manual_seed(space.seed("unet") * 1_000_003 + trainer.step)
+        generator = torch.Generator().manual_seed(space.seed(name) * 1_000_003 + trainer.step)
         loss = batch_loss(trainer.work, schedule, data, count, generator)
         loss.backward()
         trainer.update(learning_rate_share(trainer.seconds / limit, trainer.step))
@@ -245,12 +287,12 @@ def run(space: Workspace) -> dict[str, Any]:
         trainer.seconds += spent
         chooser.after_step(spent)
         if trainer.step % 100 == 0:
-            log.info("unet: %.0f s, step %d, loss %.4f, %s", trainer.seconds, trainer.step, loss.item(), chooser)
+            log.info("%s: %.0f s, step %d, loss %.4f, %s", name, trainer.seconds, trainer.step, loss.item(), chooser)
         if pulse.beat():
             trainer.save()
     trainer.save()
     torch.set_num_threads(threads)
-    errors = held_out_errors(averaged_unet(space), data, schedule, count)
+    errors = held_out_errors(averaged_unet(space, name), data, schedule, count)
     return {
         "samples": trainer.step * BATCH,
         "parameters": sum(v.numel() for v in trainer.masters.values()),
@@ -268,12 +310,12 @@ def batch_loss(unet: nn.Module, schedule: Any, data: LatentSet, count: int, gene
     return velocity_loss(unet, schedule, latents, text, steps, noise)
 
 
-def averaged_unet(space: Workspace) -> Any:
+def averaged_unet(space: Workspace, name: str) -> Any:
     """The model with the averaged weights of the last checkpoint, float32."""
-    state = load_checkpoint(space.path("unet.pt"))
+    state = load_checkpoint(space.path(f"{name}.pt"))
     if state is None:
-        raise FileNotFoundError("no unet checkpoint: run the stage 'unet' first")
-    unet = build_unet()
+        raise FileNotFoundError(f"no {name} checkpoint: run the stage {name!r} first")
+    unet = build_unet(PLANS[name], state["average"]["encoder_hid_proj.weight"].shape[1])
     unet.load_state_dict(state["average"])
     return unet.eval()
 
