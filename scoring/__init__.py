@@ -32,10 +32,38 @@ def _hpsv2_1(source: str | None, options: ScorerOptions) -> Scorer:
     return load_release("2.1", source, options)
 
 
+def _pickscore(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.pickscore import load
+
+    return load(source, options)
+
+
+def _clipscore(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.clipscore import load
+
+    return load(source, options)
+
+
+def _aesthetic(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.aesthetic import load
+
+    return load(source, options)
+
+
+def _imagereward(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.imagereward import load
+
+    return load(source, options)
+
+
 SCORERS: dict[str, Callable[[str | None, ScorerOptions], Scorer]] = {
     "hpsv2": _hpsv2_folder,
     "hpsv2.0": _hpsv2_0,
     "hpsv2.1": _hpsv2_1,
+    "pickscore": _pickscore,
+    "clipscore": _clipscore,
+    "aesthetic": _aesthetic,
+    "imagereward": _imagereward,
 }
 """Loaders by name; each takes the file or folder behind `=` in a spec (None without one) and the options."""
 

@@ -1,6 +1,7 @@
 """What every registered scorer does. A newcomer in SCORERS is tested once SOURCES says which files it gets."""
 
 import math
+import shutil
 import subprocess
 import sys
 
@@ -8,16 +9,35 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from core.errors import BadInput
 from core.interfaces import Scorer
 from core.records import Score, ScoreItem
 from scoring import SCORERS, load_scorer
 from scoring.open_clip_layout import OpenClipConfig
-from tests.scoring.tiny import CONFIG, save_tiny_scorer
+from tests.scoring.tiny import CONFIG, save_tiny_aesthetic, save_tiny_clip, save_tiny_image_reward, save_tiny_scorer
 
-SOURCES = {"hpsv2": "", "hpsv2.0": "weights.pt", "hpsv2.1": "weights.pt"}
-"""What a spec names inside the tiny scorer's folder, by scorer."""
+SOURCES = {
+    "hpsv2": "tiny",
+    "hpsv2.0": "tiny/weights.pt",
+    "hpsv2.1": "tiny/weights.pt",
+    "pickscore": "clip",
+    "clipscore": "clip",
+    "aesthetic": "aesthetic",
+    "imagereward": "imagereward",
+}
+"""What a spec names inside the folder of tiny scorers, by scorer."""
+BUILDERS = {
+    "tiny": save_tiny_scorer,
+    "clip": save_tiny_clip,
+    "aesthetic": save_tiny_aesthetic,
+    "imagereward": save_tiny_image_reward,
+}
+RANGES = {"hpsv2": (-1, 1), "hpsv2.0": (-1, 1), "hpsv2.1": (-1, 1), "pickscore": (-100, 100), "clipscore": (0, 2.5)}
+"""What bounds the values, where something does."""
+BLIND = {"aesthetic"}
+"""Scorers that do not read the prompt."""
 
 
 def picture(seed, width=32, height=32):
@@ -35,30 +55,37 @@ ITEMS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save_tiny_scorer(tmp_path_factory.mktemp("scorers") / "tiny")
+    root = tmp_path_factory.mktemp("scorers")
+    for name, save in BUILDERS.items():
+        save(root / name)
+    return root
 
 
 @pytest.fixture(params=sorted(SCORERS))
-def load(request, folder, monkeypatch):
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def load(name, folder, monkeypatch):
     """Load the scorer under test on tiny files; the releases' built-in architecture is made tiny for it."""
     monkeypatch.setattr("scoring.hpsv2.VIT_H_14", OpenClipConfig.model_validate(CONFIG))
 
-    def loader(**options):
-        return load_scorer(
-            f"{request.param}={folder / SOURCES[request.param]}", **{"chunk": 4, "threads": 1, **options}
-        )
+    def loader(root=folder, **options):
+        return load_scorer(f"{name}={root / SOURCES[name]}", **{"chunk": 4, "threads": 1, **options})
 
     return loader
 
 
-def test_it_is_a_scorer_with_finite_cosines(load):
+def test_it_is_a_scorer_with_finite_values_in_its_range(load, name):
     scorer = load()
     assert isinstance(scorer, Scorer)
     assert scorer.name
     assert scorer.revision
     assert scorer.chunk == 4
     scores = scorer.score(ITEMS[:4])
-    assert all(score.error == "" and -1 <= score.value <= 1 for score in scores)
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    assert all(score.error == "" and math.isfinite(score.value) and low <= score.value <= high for score in scores)
     assert len({score.value for score in scores}) == 4
 
 
@@ -78,16 +105,16 @@ def test_place_neighbours_and_padding_do_not_matter(load):
 def test_the_chunk_changes_rounding_only(load):
     one, four = load(chunk=1), load(chunk=4)
     for item, expected in zip(ITEMS[:4], four.score(ITEMS[:4]), strict=True):
-        assert math.isclose(one.score([item])[0].value, expected.value, abs_tol=1e-5)
+        assert math.isclose(one.score([item])[0].value, expected.value, rel_tol=1e-5, abs_tol=1e-5)
 
 
-def test_picture_and_prompt_both_matter(load):
+def test_picture_and_prompt_both_matter(load, name):
     scorer = load()
     base, other_picture, other_prompt = scorer.score(
         [ITEMS[0], ScoreItem(picture(9), ITEMS[0].prompt), ScoreItem(ITEMS[0].image, "a dog")]
     )
     assert base != other_picture
-    assert base != other_prompt
+    assert (base != other_prompt) == (name not in BLIND)
 
 
 def test_transparent_and_grey_pictures_are_scored(load):
@@ -104,7 +131,8 @@ def test_nothing_gives_nothing_and_too_many_are_refused(load):
 def test_non_finite_values_are_errors(load):
     scorer = load()
     with torch.no_grad():
-        scorer._model.visual_projection.weight.fill_(float("nan"))
+        for parameter in scorer._model.parameters():
+            parameter.fill_(float("nan"))
     assert scorer.score(ITEMS[:2]) == [Score(None, "the score is not finite (nan)")] * 2
 
 
@@ -112,7 +140,20 @@ def test_options_that_change_values_change_the_revision(load):
     assert load().revision != load(threads=2).revision
 
 
-@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_half_precision_weights_are_computed_in_float32(load, folder, tmp_path):
+    half = shutil.copytree(folder, tmp_path / "half")
+    for path in half.rglob("*.safetensors"):
+        save_file({key: tensor.half() for key, tensor in load_file(path).items()}, path)
+    for path in half.rglob("*.pt"):
+        state = torch.load(path)["state_dict"]
+        torch.save({"state_dict": {key: tensor.half() for key, tensor in state.items()}}, path)
+    scorer = load(half)
+    assert {parameter.dtype for parameter in scorer._model.parameters()} == {torch.float32}
+    assert scorer.revision != load().revision
+    for got, expected in zip(scorer.score(ITEMS[:4]), load().score(ITEMS[:4]), strict=True):
+        assert math.isclose(got.value, expected.value, rel_tol=0.05, abs_tol=0.05)
+
+
 def test_missing_files_are_one_line_errors(name, tmp_path):
     with pytest.raises(BadInput, match=r"got .*expected .*") as caught:
         load_scorer(f"{name}={tmp_path / 'nowhere'}")
@@ -124,12 +165,12 @@ def test_unknown_names_and_bad_options_are_refused(folder):
         load_scorer("hpsv3")
     for bad in ({"chunk": 0}, {"threads": 0}, {"device": "tpu"}, {"device": "cuda:99"}):
         with pytest.raises(BadInput, match="scorer"):
-            load_scorer(str(folder), **bad)
+            load_scorer(str(folder / "tiny"), **bad)
 
 
 def test_a_bare_folder_is_a_scorer(folder):
-    scorer = load_scorer(str(folder), chunk=4)
-    assert scorer.name == f"hpsv2:{folder.parent.name}/tiny"
+    scorer = load_scorer(str(folder / "tiny"), chunk=4)
+    assert scorer.name == f"hpsv2:{folder.name}/tiny"
 
 
 def test_importing_the_package_imports_no_torch():
