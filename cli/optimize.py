@@ -25,6 +25,9 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     api_base: ApiBase = None,
     renderer: Annotated[str | None, typer.Option(help="Folder or hub id of a diffusers pipeline.")] = None,
     scorer: Annotated[str | None, typer.Option(help="Folder or NAME=FILE of a preference model.")] = None,
+    watch_scorer: Annotated[
+        list[str] | None, typer.Option(help="A scorer that only watches; may be given several times.")
+    ] = None,
     instructions: Annotated[Path | None, typer.Option(help="Instructions that join the pool at the start.")] = None,
     from_run: Annotated[str | None, typer.Option("--from", help="Start from the best of another run.")] = None,
     max_renders: MaxRenders = None,
@@ -51,6 +54,7 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         "api_base": api_base,
         "renderer": renderer,
         "scorer": scorer,
+        "watch_scorer": watch_scorer or None,
         "max_renders": max_renders,
         "max_llm_calls": max_llm_calls,
     }

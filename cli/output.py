@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 SCALE = 100
-"""Scores are shown x 100, as the HPSv2 papers do; files hold raw values."""
+"""HPSv2's scores are shown x 100, as its papers do; files hold raw values."""
 
 console = Console(stderr=True, highlight=False)
 
@@ -74,7 +74,9 @@ class Bar:
 def show_summary(summary: Mapping[str, Any]) -> None:
     """Print the final table, the verdict, and where the results are."""
     holdout = summary["holdout"]
-    title = f"{holdout['prompts']} unseen prompts x {holdout['seeds']} seeds, {holdout['scorer']} x {SCALE}"
+    scale = scale_of(holdout["scorer"])
+    shown = holdout["scorer"] if scale == 1 else f"{holdout['scorer']} x {scale}"
+    title = f"{holdout['prompts']} unseen prompts x {holdout['seeds']} seeds, {shown}"
     table = Table(title=title, title_justify="left")
     for heading in ("prompts written by", "mean score", "best minus this", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "prompts written by" else "right")
@@ -84,34 +86,62 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         low, high = difference["ci95"]
         table.add_row(
             name,
-            f"{SCALE * holdout[key]['mean']:.2f}",
-            f"{SCALE * difference['mean']:+.2f}",
-            f"[{SCALE * low:+.2f}, {SCALE * high:+.2f}]",
+            f"{scale * holdout[key]['mean']:.2f}",
+            f"{scale * difference['mean']:+.2f}",
+            f"[{scale * low:+.2f}, {scale * high:+.2f}]",
             end_section=key == "frequent",
         )
     table.add_row(
-        f"best instruction ({summary['best_instruction']['id']})", f"{SCALE * holdout['best']['mean']:.2f}", "", ""
+        f"best instruction ({summary['best_instruction']['id']})", f"{scale * holdout['best']['mean']:.2f}", "", ""
     )
     console.print(table)
+    show_watched(summary)
     say(verdict(summary))
     for warning in summary["warnings"]:
         say(f"warning: {warning}")
     say(f"best instruction: {summary['best_instruction']['text']}")
 
 
+def show_watched(summary: Mapping[str, Any]) -> None:
+    """Print what the watched scorers say of the test, if there are any."""
+    if not summary.get("watched"):
+        return
+    table = Table(title="watched, and without influence", title_justify="left")
+    for heading in ("scorer", "you (naive)", "best", "best minus naive", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "scorer" else "right")
+    for name, found in summary["watched"].items():
+        factor = scale_of(name)
+        difference = found["best_minus_naive"]
+        low, high = difference["ci95"]
+        table.add_row(
+            name if factor == 1 else f"{name} x {factor}",
+            f"{factor * found['naive']['mean']:.2f}",
+            f"{factor * found['best']['mean']:.2f}",
+            f"{factor * difference['mean']:+.2f}",
+            f"[{factor * low:+.2f}, {factor * high:+.2f}]",
+        )
+    console.print(table)
+
+
+def scale_of(scorer: str) -> int:
+    """Return the factor by which a scorer's numbers are shown: 100 for HPSv2, 1 for all others."""
+    return SCALE if scorer.startswith("hpsv2") else 1
+
+
 def verdict(summary: Mapping[str, Any]) -> str:
     """Say in one plain sentence what the test showed, no more than its interval allows."""
     holdout = summary["holdout"]
+    scale = scale_of(holdout["scorer"])
     difference = holdout["best_minus_naive"]
     mean, (low, high), n = difference["mean"], difference["ci95"], difference["n"]
-    half = SCALE * (high - low) / 2
+    half = scale * (high - low) / 2
     if low > 0:
-        text = f"better than your prompts by {SCALE * mean:.2f} ± {half:.2f} on {n} unseen prompts"
+        text = f"better than your prompts by {scale * mean:.2f} ± {half:.2f} on {n} unseen prompts"
     elif high < 0:
-        text = f"worse than your prompts by {-SCALE * mean:.2f} ± {half:.2f} on {n} unseen prompts: keep yours"
+        text = f"worse than your prompts by {-scale * mean:.2f} ± {half:.2f} on {n} unseen prompts: keep yours"
     else:
         text = (
-            f"cannot tell yet: {SCALE * mean:+.2f} ± {half:.2f} on {n} unseen prompts; more rounds or prompts may tell"
+            f"cannot tell yet: {scale * mean:+.2f} ± {half:.2f} on {n} unseen prompts; more rounds or prompts may tell"
         )
     truth = summary.get("ground_truth")
     if truth:

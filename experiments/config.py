@@ -69,9 +69,12 @@ class RenderSection(_Section):
 
 
 class ScoreSection(_Section):
-    """The preference model that is optimised."""
+    """The preference model that is optimised, and those that only watch."""
 
     scorer: str | None = Field(None, description="Folder, or NAME=FILE (hpsv2.1=...). Default: the miniworld's.")
+    watch: list[str] | None = Field(
+        None, description="Scorers that score the test's pictures and steer nothing. Default: the miniworld's, on it."
+    )
     chunk: int = Field(32, ge=1, le=1024, description="Pictures scored at once.")
 
 
@@ -138,6 +141,7 @@ FLAGS = {
     "api_base": "agents.api_base",
     "renderer": "render.renderer",
     "scorer": "score.scorer",
+    "watch_scorer": "score.watch",
     "instructions": "agents.instructions",
     "max_renders": "budget.max_renders",
     "max_llm_calls": "budget.max_llm_calls",

@@ -93,7 +93,14 @@ def _shadowed() -> Check:
 
 
 def _weights() -> Check:
-    wanted = (miniworld.PIPELINE / "model_index.json", miniworld.SCORER / "weights.pt", miniworld.CORPUS)
+    pipelines = (miniworld.PIPELINE / "model_index.json", miniworld.SECOND_PIPELINE / "model_index.json")
+    scorers = (
+        miniworld.SCORER / "weights.pt",
+        miniworld.PICK / "model.safetensors",
+        miniworld.AESTHETIC / "mlp.safetensors",
+        miniworld.REWARD / "model.safetensors",
+    )
+    wanted = (*pipelines, *scorers, miniworld.PIVOT / "model.safetensors", miniworld.CORPUS)
     missing = [path.relative_to(miniworld.ROOT).as_posix() for path in wanted if not path.is_file()]
     if not missing:
         return Check("miniworld", True, "weights and corpus are there")

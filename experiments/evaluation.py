@@ -10,7 +10,7 @@ from core.records import NAIVE, Estimate
 from experiments.config import RunConfig
 from experiments.contact_sheet import draw_contact_sheet
 from experiments.folder import RunFolder, write_json
-from experiments.health import LoopHistory, warnings
+from experiments.health import LoopHistory, falling_scorers, warnings
 from graph.decide import finalists, winner
 from graph.workbench import FREQUENT, INITIAL, Workbench
 from prompt_db.ledger import totals
@@ -45,6 +45,7 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
     instruction = bench.instructions()[best]
     holdout = compare(bench, bench.scorer.name, best)
     ground = compare(bench, TRUTH, best)["best_minus_naive"] if truth else None
+    watched = {scorer.name: compare(bench, scorer.name, best) for scorer in bench.watched}
     return {
         "run": "",
         "status": "completed",
@@ -53,7 +54,7 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
         "holdout_seed": plan.holdout_seed,
         "rounds": int(store.fact("rounds_done") or 0),
         "config": config.model_dump(mode="json"),
-        "warnings": warnings(loop_history(bench)),
+        "warnings": [*warnings(loop_history(bench)), *falling_scorers(holdout, watched)],
         "best_instruction": {
             "id": best,
             "parent": instruction.parent,
@@ -67,6 +68,7 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
             "scorer": bench.scorer.name,
             **holdout,
         },
+        "watched": watched,
         "ground_truth": {"best_minus_naive": ground} if ground else None,
         "ledger": dict(totals(store)),
     }

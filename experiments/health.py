@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 PATIENCE = 2
 """Expansions in a row that bring nothing before the loop is called stagnant."""
@@ -81,3 +82,22 @@ def high_variance(history: LoopHistory) -> str:
         f"high variance: rewards within one instruction spread by {spread:.4f}, the best mean is {best:.4f}; "
         "use a larger batch size or more rounds before trusting the order of instructions"
     )
+
+
+def falling_scorers(optimised: Mapping[str, Any], watched: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a warning for each watched scorer that falls from naive to best while the optimised one rises.
+
+    Both must be clear of zero: their 95 % intervals over prompts.
+
+    Args:
+        optimised: the test's comparison by the optimised scorer, with `best_minus_naive`.
+        watched: the same by each watched scorer.
+    """
+    if optimised["best_minus_naive"]["ci95"][0] <= 0:
+        return []
+    return [
+        f"watched: {name} falls by {-found['best_minus_naive']['mean']:.3f} while the optimised scorer rises; "
+        "look at the pictures: the optimised scorer may be fooled"
+        for name, found in watched.items()
+        if found["best_minus_naive"]["ci95"][1] < 0
+    ]

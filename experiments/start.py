@@ -139,10 +139,16 @@ def _absolute_paths(config: RunConfig) -> RunConfig:
     """Make paths absolute, so that the run can be resumed from any folder."""
     raw = config.model_dump(mode="json")
     for section, key in (("prompts", "file"), ("render", "renderer"), ("score", "scorer"), ("agents", "templates")):
-        value = raw[section][key]
-        name, equals, file = (value or "").rpartition("=")  # a scorer may be NAME=FILE
-        for head, path in (("", value), (name + equals, file)):
-            if path and Path(path).exists():
-                raw[section][key] = head + str(Path(path).resolve())
-                break
+        if raw[section][key]:
+            raw[section][key] = _absolute(raw[section][key])
+    if raw["score"]["watch"]:
+        raw["score"]["watch"] = [_absolute(spec) for spec in raw["score"]["watch"]]
     return parse_config(raw, source="the configuration")
+
+
+def _absolute(spec: str) -> str:
+    name, equals, file = spec.rpartition("=")  # a scorer may be NAME=FILE
+    for head, path in (("", spec), (name + equals, file)):
+        if path and Path(path).exists():
+            return head + str(Path(path).resolve())
+    return spec

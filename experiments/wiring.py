@@ -38,11 +38,12 @@ FREQUENT_PHRASES = 5
 
 @dataclass(frozen=True)
 class Models:
-    """The three models of a run."""
+    """The models of a run: those of the loop, and the scorers that only watch its test."""
 
     chat: ChatModel
     renderer: Renderer
     scorer: Scorer
+    watched: tuple[Scorer, ...] = ()
 
 
 def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
@@ -67,13 +68,16 @@ def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
 
 def on_miniworld(config: RunConfig) -> bool:
     """Say whether a run draws with an embedded pipeline from the miniworld's prompts, so that truth can be asked."""
+    return config.prompts.file is None and _embedded(config)
+
+
+def _embedded(config: RunConfig) -> bool:
     renderer = config.render.renderer
-    embedded = renderer is None or Path(renderer).resolve() in (miniworld.PIPELINE, miniworld.SECOND_PIPELINE)
-    return config.prompts.file is None and embedded
+    return renderer is None or Path(renderer).resolve() in (miniworld.PIPELINE, miniworld.SECOND_PIPELINE)
 
 
 def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
-    """Load the chat model, the pipeline and the scorer.
+    """Load the chat model, the pipeline and the scorers.
 
     Args:
         config: which ones.
@@ -96,10 +100,18 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
         threads=render.threads,
     )
     renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
-    scorer = load_scorer(
-        config.score.scorer or str(miniworld.SCORER), chunk=config.score.chunk, threads=config.render.threads
+    specs = [config.score.scorer or str(miniworld.SCORER), *watched_specs(config)]
+    scorer, *watched = (
+        load_scorer(spec, chunk=config.score.chunk, threads=config.render.threads) for spec in dict.fromkeys(specs)
     )
-    return Models(chat, renderer, scorer)
+    return Models(chat, renderer, scorer, tuple(watched))
+
+
+def watched_specs(config: RunConfig) -> Sequence[str]:
+    """Return the scorers that watch: those of the configuration, or with an embedded pipeline the embedded ones."""
+    if config.score.watch is not None:
+        return config.score.watch
+    return miniworld.OTHER_SCORERS if _embedded(config) else ()
 
 
 def load_chat(agents: AgentsSection, *, api_base: str | None = None) -> ChatModel:
@@ -177,6 +189,7 @@ def open_bench(
             ledger=ledger,
             renderer=models.renderer,
             scorer=models.scorer,
+            watched=models.watched,
             refiner_of=refiner_factory(
                 chat, templates, settings, lambda naive: exemplars([naive], config.agents.generator_exemplars)
             ),
@@ -226,6 +239,7 @@ def pin_identity(store: RunStore, models: Models, templates: Templates, corpus_d
         "renderer": digest([models.renderer.revision, dict(models.renderer.settings), models.renderer.chunk]),
         "scorer": digest([models.scorer.name, models.scorer.revision, models.scorer.chunk]),
         "llm": models.chat.name,
+        "watched": digest([[scorer.name, scorer.revision, scorer.chunk] for scorer in models.watched]),
     }
     for name, value in identity.items():
         known = store.fact(f"identity/{name}")

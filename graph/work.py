@@ -14,6 +14,7 @@ from PIL import Image
 
 from core.calllog import log_calls
 from core.errors import BrushupError, BudgetReached, Interrupted
+from core.interfaces import Scorer
 from core.records import NAIVE, Block, Refinement, RenderRequest, RenderResult, Score, ScoreItem
 from core.scope import call_scope
 from core.seeding import derive_seed
@@ -170,40 +171,51 @@ def _store_renders(
 
 
 async def score(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any]:
-    """Score the work's pictures against the *naive* prompt, never the refined one."""
+    """Score the work's pictures against the *naive* prompt, never the refined one; watched scorers see the test's."""
     bench, work = runtime.context, current_work(state)
-    wanted = _unscored(bench, work)
-    hits = bench.cache.scores([key for key, _, _ in wanted.values()]) if wanted else {}
-    known = {pair: Score(hits[key]) for pair, (key, _, _) in wanted.items() if key in hits}
-    if known:
-        bench.ledger.reserve("score", [_charge("score", pair) for pair in known])
-        _store_scores(bench, known, cached=True)
-    todo = [pair for pair in wanted if pair not in known]
-    for chunk in chunks(todo, bench.scorer.chunk):
-        check_stop(bench)
-        bench.ledger.reserve("score", [_charge("score", pair) for pair in chunk])
-        items = [(wanted[pair][1], wanted[pair][2]) for pair in chunk]
-        with bench.ledger.busy("score"):
-            scores = await asyncio.to_thread(_score_files, bench, items)
-        log_calls("score", [wanted[pair][0] for pair in chunk])
-        results = dict(zip(chunk, scores, strict=True))
-        bench.cache.put_scores({wanted[pair][0]: s.value for pair, s in results.items() if s.value is not None})
-        _store_scores(bench, results, cached=False)
+    await _score_by(bench, work, bench.scorer)
     _refuse_total_failure(bench, work, "score", f"the scorer {bench.scorer.name} gave no finite score")
+    if state["stage"] == "test":
+        for scorer in bench.watched:
+            await _score_by(bench, work, scorer)
     return {}
 
 
-def _score_files(bench: Workbench, items: Sequence[tuple[Path, str]]) -> list[Score]:
+async def _score_by(bench: Workbench, work: Work, scorer: Scorer) -> None:
+    """Let one scorer score what it has not scored yet, from the cache where it is known."""
+    wanted = _unscored(bench, work, scorer)
+    hits = bench.cache.scores([key for key, _, _ in wanted.values()]) if wanted else {}
+    known = {pair: Score(hits[key]) for pair, (key, _, _) in wanted.items() if key in hits}
+    if known:
+        bench.ledger.reserve("score", [_score_charge(scorer, pair) for pair in known])
+        _store_scores(bench, scorer, known, cached=True)
+    todo = [pair for pair in wanted if pair not in known]
+    for chunk in chunks(todo, scorer.chunk):
+        check_stop(bench)
+        bench.ledger.reserve("score", [_score_charge(scorer, pair) for pair in chunk])
+        items = [(wanted[pair][1], wanted[pair][2]) for pair in chunk]
+        with bench.ledger.busy("score"):
+            scores = await asyncio.to_thread(_score_files, scorer, items)
+        log_calls("score", [wanted[pair][0] for pair in chunk])
+        results = dict(zip(chunk, scores, strict=True))
+        bench.cache.put_scores({wanted[pair][0]: s.value for pair, s in results.items() if s.value is not None})
+        _store_scores(bench, scorer, results, cached=False)
+
+
+def _score_charge(scorer: Scorer, pair: tuple[str, str]) -> str:
+    return f"{_charge('score', pair)}:{scorer.name}"
+
+
+def _score_files(scorer: Scorer, items: Sequence[tuple[Path, str]]) -> list[Score]:
     def load(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return image.convert("RGB")
 
-    return bench.scorer.score([ScoreItem(load(path), naive) for path, naive in items])
+    return scorer.score([ScoreItem(load(path), naive) for path, naive in items])
 
 
-def _unscored(bench: Workbench, work: Work) -> dict[tuple[str, str], tuple[str, Path, str]]:
+def _unscored(bench: Workbench, work: Work, scorer: Scorer) -> dict[tuple[str, str], tuple[str, Path, str]]:
     """Return (score key, picture, naive prompt) of what has no score fact, by (arm, block id)."""
-    scorer = bench.scorer
     done = {
         (row["arm"], row["block_id"])
         for row in bench.store.rows("SELECT arm, block_id FROM score WHERE scorer = ?", [scorer.name])
@@ -223,8 +235,7 @@ def _unscored(bench: Workbench, work: Work) -> dict[tuple[str, str], tuple[str, 
     return wanted
 
 
-def _store_scores(bench: Workbench, scores: dict[tuple[str, str], Score], *, cached: bool) -> None:
-    scorer = bench.scorer
+def _store_scores(bench: Workbench, scorer: Scorer, scores: dict[tuple[str, str], Score], *, cached: bool) -> None:
     rows = (
         {
             "arm": arm,
@@ -239,7 +250,7 @@ def _store_scores(bench: Workbench, scores: dict[tuple[str, str], Score], *, cac
     )
     with bench.store.atomic():
         bench.store.upsert("score", rows)
-        bench.ledger.settle([_charge("score", pair) for pair in scores], cached=cached)
+        bench.ledger.settle([_score_charge(scorer, pair) for pair in scores], cached=cached)
 
 
 def _refuse_total_failure(bench: Workbench, work: Work, table: str, what: str) -> None:

@@ -73,6 +73,7 @@ class Workbench:
     policy: BanditPolicy
     progress: Progress
     session: int
+    watched: Sequence[Scorer] = ()
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def prompts(self, split: str) -> list[Prompt]:

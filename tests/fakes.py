@@ -78,4 +78,5 @@ class FakeScorer:
 def fake_models(world: World | None = None, *, sign: float = 1.0, delay: float = 0.0) -> Models:
     """Return models for a run that needs no weights."""
     world = world or World()
-    return Models(make_chat_model("offline/agents"), FakeRenderer(world, delay=delay), FakeScorer(sign=sign))
+    renderer, watched = FakeRenderer(world, delay=delay), FakeScorer(name="fake-watched", sign=sign)
+    return Models(make_chat_model("offline/agents"), renderer, FakeScorer(sign=sign), (watched,))

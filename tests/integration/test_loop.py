@@ -51,6 +51,30 @@ def test_the_loop_beats_naive_initial_and_frequent_on_unseen_prompts(tmp_path: P
     assert summary["ground_truth"] is None
 
 
+def test_watched_scorers_see_the_test_alone_change_nothing_and_warn_when_they_fall(tmp_path: Path) -> None:
+    contrary, broken = FakeScorer(name="contrary", sign=-1.0), FakeScorer(name="broken", nan=True)
+    summaries = {}
+    for name, scorers in {"alone": (), "watched": (contrary, broken)}.items():
+        (tmp_path / name).mkdir()
+        models = replace(fake_models(), watched=scorers)
+        summaries[name] = whole_run(tmp_path / name, models, run={"rounds": 3, "batch_size": 8})
+    alone, watched = summaries["alone"], summaries["watched"]
+    assert alone["watched"] == {}
+    assert watched["best_instruction"] == alone["best_instruction"]
+    assert watched["holdout"] == alone["holdout"]
+    found, tested = watched["watched"]["contrary"]["best_minus_naive"], watched["holdout"]["best_minus_naive"]
+    assert tested["ci95"][0] > 0
+    assert found["mean"] == pytest.approx(-tested["mean"])
+    assert sum("contrary falls" in text for text in watched["warnings"]) == 1
+    pictures = watched["holdout"]["prompts"] * watched["holdout"]["seeds"]
+    assert watched["watched"]["broken"]["best"]["failed"] == pictures
+    assert len(contrary.scored) == 4 * pictures
+    store = read_store(tmp_path / "watched")
+    splits = store.rows("SELECT DISTINCT split FROM score JOIN block ON block.id = block_id WHERE scorer = 'contrary'")
+    store.close()
+    assert splits == [{"split": "test"}]
+
+
 def test_with_the_scorers_sign_flipped_the_loop_ends_on_harmful_phrases(tmp_path: Path) -> None:
     summary = whole_run(tmp_path, fake_models(sign=-1.0), run={"rounds": 5, "batch_size": 8})
     text = summary["best_instruction"]["text"]

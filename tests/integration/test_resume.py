@@ -28,7 +28,7 @@ CHUNK = 16
 FACTS = {
     "pull": "SELECT id, arm, batch, status FROM pull ORDER BY id",
     "refinement": "SELECT arm, prompt_id, replicate, text, error FROM refinement ORDER BY 1, 2, 3",
-    "score": "SELECT arm, block_id, value FROM score ORDER BY 1, 2",
+    "score": "SELECT arm, block_id, scorer, value FROM score ORDER BY 1, 2, 3",
     "render": "SELECT arm, block_id, key FROM render ORDER BY 1, 2",
 }
 
