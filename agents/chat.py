@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from agents.limits import Limits
 from agents.offline.model import OfflineChatModel
 from agents.retry import RetryPolicy
 from core.errors import BadInput
@@ -18,7 +19,8 @@ def make_chat_model(
     api_base: str | None = None,
     timeout: float = 60.0,
     retry: RetryPolicy | None = None,
-    max_concurrency: int = 8,
+    limits: Limits | None = None,
+    json_schema: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> ChatModel:
     """Return the chat model called `model`.
@@ -30,18 +32,21 @@ def make_chat_model(
         model: provider and name.
         api_base: address of an OpenAI-compatible server *that the user named on the command line*: OPENAI_API_KEY, if
             set, is sent there. Never pass an address that came with a file.
-        timeout: seconds for one call; a call and its retries together take at most four times that.
-        retry: the retry limits, if the defaults (with `timeout`) do not fit.
-        max_concurrency: calls in flight at most.
+        timeout: seconds for one request; a call with its retries and pauses takes at most four times that.
+        retry: the limits of patience, if the defaults (with `timeout`) do not fit.
+        limits: requests in flight, requests and tokens per minute.
+        json_schema: ask for replies by JSON schema where that is supported; otherwise replies are only parsed.
         environ: where keys are read from; the process environment by default.
 
     Raises:
         BadInput: an unknown provider or offline model, a bad address, or a missing key.
     """
     keys = os.environ if environ is None else environ
-    if timeout <= 0 or max_concurrency < 1:
-        raise BadInput(f"got timeout {timeout:g} and max_concurrency {max_concurrency}; both must be positive")
-    limits = retry or RetryPolicy(timeout=timeout, total=4 * timeout)
+    limits = limits or Limits()
+    if timeout <= 0 or min(limits.concurrency, limits.rpm or 1, limits.tpm or 1) < 1:
+        raise BadInput(f"got timeout {timeout:g} and {limits}; all of them must be positive")
+    # A pause as long as `total` would end the call instead of retrying it.
+    retry = retry or RetryPolicy(timeout=timeout, total=4 * timeout, longest_pause=min(20.0, timeout))
     provider, _, name = model.partition("/")
     if provider == "offline":
         if model != OfflineChatModel.name:
@@ -61,11 +66,11 @@ def make_chat_model(
         key = keys.get("OPENAI_API_KEY", "")
         if not key and api_base is None:
             raise BadInput(f"{model} needs an API key: set OPENAI_API_KEY in the environment, or use --api-base URL")
-        return OpenAIChatModel(model, base_url=base, api_key=key, retry=limits, max_concurrency=max_concurrency)
+        return OpenAIChatModel(model, base_url=base, api_key=key, retry=retry, limits=limits, json_schema=json_schema)
     from agents.litellm_chat import LiteLLMChatModel, check_model
 
     check_model(model)
-    return LiteLLMChatModel(model, retry=limits, max_concurrency=max_concurrency)
+    return LiteLLMChatModel(model, retry=retry, limits=limits, json_schema=json_schema)
 
 
 def _checked_base(api_base: str) -> str:

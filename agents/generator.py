@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from agents.guards import KEEP_RULES, check_keep_rule, require_subject, without_keep_tags
 from agents.messages import Templates, example_section, one_line, section
-from agents.replies import PromptReply, ask
+from agents.replies import PromptReply, ask, looks_refused
 from agents.settings import AgentSettings
 from core.errors import AgentFailure
 from core.interfaces import ChatModel
@@ -90,6 +90,8 @@ class LLMRefiner:
         text = one_line(reply.prompt)
         if not text:
             raise AgentFailure("empty", "the refined prompt is empty")
+        if looks_refused(text) and not looks_refused(naive_prompt):
+            raise AgentFailure("refused", "the refined prompt is an apology of the model")
         if len(text) > self._settings.max_prompt_chars:
             limit = self._settings.max_prompt_chars
             raise AgentFailure(

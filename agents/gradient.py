@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agents.contrasts import select_contrasts, write_results
 from agents.guards import without_keep_tags
 from agents.messages import Templates, example_section, section
-from agents.replies import GradientReply, ask
+from agents.replies import GradientReply, ask, looks_refused
 from agents.settings import AgentSettings
 from core.errors import AgentFailure
 from core.interfaces import ChatModel
@@ -62,6 +62,8 @@ def _check(reply: GradientReply) -> TextualGradient:
     text = reply.gradient.strip()
     if not text:
         raise AgentFailure("empty", "the gradient is empty")
+    if looks_refused(text):
+        raise AgentFailure("refused", "the gradient is an apology of the model")
     if len(text) > MAX_GRADIENT_CHARS:
         raise AgentFailure(
             "too-long", f"the gradient has {len(text)} characters, at most {MAX_GRADIENT_CHARS} are allowed"

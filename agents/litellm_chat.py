@@ -1,11 +1,12 @@
 """Every other provider, through litellm. It is imported only here, only when asked for: it takes seconds."""
 
-import asyncio
 import os
 import time
 from typing import Any
 
-from agents.redact import redact_values
+from agents.limits import Gate, Limits, estimated_tokens
+from agents.openai_chat import read_response
+from agents.parameters import refused_parameter, response_format
 from agents.retry import CallFailure, RetryPolicy, parse_retry_after, with_retries
 from core.errors import BadInput
 from core.records import ChatRequest, Completion
@@ -42,73 +43,75 @@ def check_model(model: str) -> None:
 
 
 class LiteLLMChatModel:
-    """A ChatModel through litellm, with its retries off; keys come from the environment, addresses from litellm."""
+    """A ChatModel through litellm, with its retries off; keys come from the environment, addresses from litellm.
 
-    def __init__(self, model: str, *, retry: RetryPolicy, max_concurrency: int = 8) -> None:
+    Replies are asked for by JSON schema where litellm's table says that the model knows it. One thing cannot be turned
+    off: a request whose connection is dropped before the answer is sent once more by litellm, unseen by us.
+    """
+
+    def __init__(
+        self, model: str, *, retry: RetryPolicy, limits: Limits | None = None, json_schema: bool = True
+    ) -> None:
         self.name = model
         self._retry = retry
-        self._max_concurrency = max_concurrency
-        self._gate: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
+        self._gate = Gate(limits or Limits())
+        self._unsupported: set[str] = set()
+        if not json_schema or not import_litellm().supports_response_schema(model=model):
+            self._unsupported.add("response_format")
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer the messages; see ChatModel."""
-        loop = asyncio.get_running_loop()
-        if self._gate is None or self._gate[0] is not loop:
-            self._gate = (loop, asyncio.Semaphore(self._max_concurrency))
-        key = digest([[message.role, message.content] for message in request.messages])
-        async with self._gate[1]:
-            return await with_retries(lambda: self._call(request), policy=self._retry, name=self.name, jitter_key=key)
+        return await with_retries(
+            lambda: self._call(request),
+            policy=self._retry,
+            name=self.name,
+            jitter_key=digest([[message.role, message.content] for message in request.messages]),
+            gate=self._gate,
+            tokens=estimated_tokens(request),
+        )
 
     async def _call(self, request: ChatRequest) -> Completion:
         litellm = import_litellm()
         import openai
 
-        start = time.perf_counter()
+        start, arguments = time.perf_counter(), self._arguments(request)
         failure: CallFailure
         try:
             response = await litellm.acompletion(
-                model=self.name,
-                messages=[{"role": message.role, "content": message.content} for message in request.messages],
-                temperature=request.temperature,
-                max_tokens=request.max_tokens,
-                seed=request.replicate,
-                timeout=self._retry.timeout,
-                num_retries=0,
-                max_retries=0,
+                model=self.name, timeout=self._retry.timeout, num_retries=0, max_retries=0, **arguments
             )
-            return _completion(response, start)
+            cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+            return read_response(response, start, usd=float(cost) if cost is not None else None)
         except litellm.exceptions.ContentPolicyViolationError:
             return Completion("", seconds=time.perf_counter() - start, finish_reason="content_filter")
         except (litellm.exceptions.APIConnectionError, litellm.exceptions.Timeout) as error:
             # Its text may hold a whole traceback; its kind says enough.
             failure = CallFailure(type(error).__name__)
         except openai.OpenAIError as error:  # the base of litellm's own errors
-            failure = _failure(error)
+            failure = self._failure(error, arguments)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             failure = CallFailure(f"unreadable answer ({type(error).__name__})", status=502)
         raise failure
 
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
+            "seed": request.replicate,
+        }
+        if request.json_schema is not None:
+            arguments["response_format"] = response_format(request.json_schema)
+        return {name: value for name, value in arguments.items() if name not in self._unsupported}
 
-def _failure(error: Any) -> CallFailure:
-    status = getattr(error, "status_code", None)
-    headers = getattr(error, "litellm_response_headers", None) or {}
-    text = str(getattr(error, "message", "") or type(error).__name__)
-    return CallFailure(
-        text.split("Traceback", 1)[0],
-        status=int(status) if isinstance(status, int | str) and str(status).isdigit() else 500,
-        retry_after=parse_retry_after(headers.get("retry-after")),
-    )
-
-
-def _completion(response: Any, start: float) -> Completion:
-    choice = response.choices[0]
-    usage = getattr(response, "usage", None)
-    cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-    return Completion(
-        text=redact_values(choice.message.content or ""),
-        prompt_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
-        completion_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
-        usd=float(cost) if cost is not None else None,
-        seconds=time.perf_counter() - start,
-        finish_reason=str(choice.finish_reason or "stop"),
-    )
+    def _failure(self, error: Any, arguments: dict[str, Any]) -> CallFailure:
+        status = getattr(error, "status_code", None)
+        status = int(status) if isinstance(status, int | str) and str(status).isdigit() else 500
+        status = 502 if status < 300 else status  # an answer that litellm could not read
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        text = str(getattr(error, "message", "") or type(error).__name__).split("Traceback", 1)[0]
+        refused = refused_parameter(status, getattr(error, "param", None), text, arguments)
+        if refused:
+            self._unsupported.add(refused)
+        wait = parse_retry_after(headers.get("retry-after"))
+        return CallFailure(text, status=status, retry_after=wait, without=refused or "")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from agents.guards import check_instruction, kept_parts
 from agents.messages import Templates, example_section, one_line, section
-from agents.replies import InstructionsReply, ask
+from agents.replies import InstructionsReply, ask, looks_refused
 from agents.settings import AgentSettings
 from core.errors import AgentFailure
 from core.interfaces import ChatModel
@@ -68,6 +68,9 @@ class LLMInstructionModifier:
             text = proposal.strip()
             identity = one_line(text).casefold()
             if identity == one_line(parent).casefold() or identity in accepted:
+                continue
+            if looks_refused(text):
+                failure = AgentFailure("refused", "an instruction is an apology of the model")
                 continue
             try:
                 check_instruction(

@@ -4,21 +4,33 @@ import asyncio
 import time
 from typing import Any
 
+from agents.limits import Gate, Limits, estimated_tokens
+from agents.parameters import refused_parameter, response_format
 from agents.redact import redact_values
 from agents.retry import CallFailure, RetryPolicy, parse_retry_after, with_retries
 from core.records import ChatRequest, Completion
 from core.text import digest
 
 _OFFICIAL_HOST = "https://api.openai.com/"
-_OPTIONAL = frozenset({"temperature", "response_format", "seed"})
 _REFUSALS = frozenset({"content_filter", "content_policy_violation"})
 
 
 class OpenAIChatModel:
-    """A ChatModel behind `/v1/chat/completions`. The key goes to `base_url` and nowhere else; redirects are refused."""
+    """A ChatModel behind `/v1/chat/completions`. The key goes to `base_url` and nowhere else; redirects are refused.
+
+    Replies are asked for by JSON schema; a server that refuses that (or another optional parameter) is asked without
+    from then on, as long as this object lives.
+    """
 
     def __init__(
-        self, model: str, *, base_url: str, api_key: str, retry: RetryPolicy, max_concurrency: int = 8
+        self,
+        model: str,
+        *,
+        base_url: str,
+        api_key: str,
+        retry: RetryPolicy,
+        limits: Limits | None = None,
+        json_schema: bool = True,
     ) -> None:
         self.name = model
         self._model = model.removeprefix("openai/")
@@ -26,21 +38,24 @@ class OpenAIChatModel:
         self._api_key = api_key
         self._retry = retry
         self._official = base_url.startswith(_OFFICIAL_HOST)
-        self._max_concurrency = max_concurrency
-        self._unsupported: set[str] = set()
-        self._bound: tuple[asyncio.AbstractEventLoop, Any, asyncio.Semaphore] | None = None
+        self._gate = Gate(limits or Limits())
+        self._unsupported: set[str] = set() if json_schema else {"response_format"}
+        self._bound: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer the messages; see ChatModel."""
-        client, gate = self._client()
-        key = digest([[message.role, message.content] for message in request.messages])
-        async with gate:
-            return await with_retries(
-                lambda: self._call(client, request), policy=self._retry, name=self.name, jitter_key=key
-            )
+        client = self._client()
+        return await with_retries(
+            lambda: self._call(client, request),
+            policy=self._retry,
+            name=self.name,
+            jitter_key=digest([[message.role, message.content] for message in request.messages]),
+            gate=self._gate,
+            tokens=estimated_tokens(request),
+        )
 
-    def _client(self) -> tuple[Any, asyncio.Semaphore]:
-        """Return the client and the semaphore of the running event loop (neither survives its loop)."""
+    def _client(self) -> Any:
+        """Return the client of the running event loop (it does not survive its loop)."""
         import openai
 
         loop = asyncio.get_running_loop()
@@ -55,29 +70,28 @@ class OpenAIChatModel:
                 default_headers=None if self._official else elsewhere,
                 http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
             )
-            self._bound = (loop, client, asyncio.Semaphore(self._max_concurrency))
-        return self._bound[1], self._bound[2]
+            self._bound = (loop, client)
+        return self._bound[1]
 
     async def _call(self, client: Any, request: ChatRequest) -> Completion:
         import openai
 
-        start = time.perf_counter()
+        start, arguments = time.perf_counter(), self._arguments(request)
         failure: CallFailure
         try:
-            return _completion(await client.chat.completions.create(**self._arguments(request)), start)
+            return read_response(await client.chat.completions.create(**arguments), start)
         except openai.APITimeoutError:
             failure = CallFailure(f"no answer within {self._retry.timeout:g} s")
         except openai.APIConnectionError:
             failure = CallFailure(f"no connection to {self._base_url}")
         except openai.APIStatusError as error:
-            parameter = getattr(error, "param", None)
             if error.status_code == 400 and error.code in _REFUSALS:
                 return Completion("", seconds=time.perf_counter() - start, finish_reason="content_filter")
-            if error.status_code == 400 and parameter in _OPTIONAL - self._unsupported:
-                self._unsupported.add(str(parameter))
-                return await self._call(client, request)
+            refused = refused_parameter(error.status_code, getattr(error, "param", None), error.body, arguments)
+            if refused:
+                self._unsupported.add(refused)
             wait = parse_retry_after(error.response.headers.get("retry-after"))
-            failure = CallFailure(_detail(error), status=error.status_code, retry_after=wait)
+            failure = CallFailure(_detail(error), status=error.status_code, retry_after=wait, without=refused or "")
         except (openai.APIError, ValueError, TypeError, LookupError, AttributeError) as error:
             failure = CallFailure(f"unreadable answer ({type(error).__name__})", status=502)
         raise failure
@@ -91,9 +105,8 @@ class OpenAIChatModel:
             # Newer models of the official service refuse max_tokens; other servers often know nothing else.
             "max_completion_tokens" if self._official else "max_tokens": request.max_tokens,
         }
-        if self._official and request.json_schema is not None:
-            schema = {"name": "reply", "schema": dict(request.json_schema), "strict": True}
-            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.json_schema is not None:
+            arguments["response_format"] = response_format(request.json_schema)
         return {name: value for name, value in arguments.items() if name not in self._unsupported}
 
 
@@ -104,15 +117,16 @@ def _detail(error: Any) -> str:
     return type(error).__name__
 
 
-def _completion(response: Any, start: float) -> Completion:
+def read_response(response: Any, start: float, *, usd: float | None = None) -> Completion:
+    """Turn a chat completion (openai's, or litellm's in the same form) into ours, without secrets in its text."""
     choice = response.choices[0]
-    usage = response.usage
+    usage = getattr(response, "usage", None)
     refused = bool(getattr(choice.message, "refusal", None))
     return Completion(
         text=redact_values(choice.message.content or ""),
-        prompt_tokens=int(usage.prompt_tokens or 0) if usage else 0,
-        completion_tokens=int(usage.completion_tokens or 0) if usage else 0,
-        usd=None,
+        prompt_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
+        completion_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
+        usd=usd,
         seconds=time.perf_counter() - start,
         finish_reason="refusal" if refused else str(choice.finish_reason or "stop"),
     )

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -12,8 +13,24 @@ from core.errors import AgentFailure
 from core.interfaces import ChatModel
 from core.records import ChatRequest, Completion, Message
 
-_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_LEFT_OVER = re.compile(r"^.*</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
+_NAMES = r"(?:seed:)?(?:think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad)"
+_OPEN = rf"(?:<{_NAMES}(?:\s[^<>]*)?>|\[THINK\]|◁think▷)"
+_CLOSE = rf"(?:</{_NAMES}>|\[/THINK\]|◁/think▷)"
+_CLOSED = re.compile(rf"{_OPEN}(?:(?!{_OPEN}).)*?{_CLOSE}", re.DOTALL | re.IGNORECASE)
+_BEFORE_CLOSE = re.compile(rf"^.*{_CLOSE}", re.DOTALL | re.IGNORECASE)
+_AFTER_OPEN = re.compile(rf"{_OPEN}.*$", re.DOTALL | re.IGNORECASE)
+_HARMONY = re.compile(r"^.*<\|channel\|>final<\|message\|>", re.DOTALL)
+_CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)\b.*$", re.DOTALL)
+_DECLINED = (
+    r"(?:help|assist|comply|provide|create|fulfil|do that|continue|generate|write|produce|rewrite|answer|process)"
+)
+_REFUSAL = re.compile(
+    r"\W*(?:(?:i['’]?m|i am|we['’]?re|we are) (?:very |really |so )?sorry\b|sorry,? (?:but )?i\b|my apologies\b"
+    r"|as an ai\b|(?:unfortunately,? )?(?:i|we) (?:must decline|apologi[sz]e)\b|(?:unfortunately,? )?"
+    r"(?:(?:i|we) (?:can(?:no|['’])t|cannot|won['’]t|will not)|(?:i['’]?m|i am) (?:unable|not able) to) "
+    rf"(?:\w+ )?{_DECLINED}\b)",
+    re.IGNORECASE,
+)
 _MAX_ECHO = 2000
 
 
@@ -44,16 +61,16 @@ T = TypeVar("T")
 
 
 def parse_reply(text: str, schema: type[R]) -> R:
-    """Find the one JSON object that fits the schema, also inside code fences, other text or after reasoning.
+    """Find the first JSON object that fits the schema, also inside code fences, other text or after reasoning.
 
     Raises:
-        AgentFailure: `empty` or `malformed`; the text of the reply is never part of the message.
+        AgentFailure: `empty`, `refused` or `malformed`; the text of the reply is never part of the message.
     """
-    body = _LEFT_OVER.sub("", _THINKING.sub("", text)).strip()
+    body = without_reasoning(text)
     if not body:
-        raise AgentFailure("empty", "the reply is empty")
+        raise AgentFailure("empty", "the reply is empty, or nothing but reasoning")
     reason = "there is no JSON object in the reply"
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)  # line breaks inside strings are fine
     position = body.find("{")
     while position >= 0:
         try:
@@ -67,8 +84,34 @@ def parse_reply(text: str, schema: type[R]) -> R:
                 first = error.errors(include_input=False, include_url=False)[0]
                 reason = f"the JSON does not fit: {first['type']} at {'.'.join(map(str, first['loc'])) or 'top'}"
         position = body.find("{", end)
+    if looks_refused(body):
+        raise AgentFailure("refused", "the model refused to answer in its own words")
     keys = ", ".join(schema.model_fields)
     raise AgentFailure("malformed", f"{reason}; expected one JSON object with exactly: {keys}")
+
+
+def without_reasoning(text: str) -> str:
+    """Return the reply without reasoning: between tags, before a closing tag, and after one that is never closed."""
+    text = _CHANNEL.sub("", _HARMONY.sub("", text))
+    count = 1
+    while count:  # inner tags first
+        text, count = _CLOSED.subn("", text)
+    return _AFTER_OPEN.sub("", _BEFORE_CLOSE.sub("", text)).strip()
+
+
+def looks_refused(text: str) -> bool:
+    """Say whether a text begins like an apology of a model that will not do what it was asked."""
+    return bool(_REFUSAL.match(text))
+
+
+def require_complete(completion: Completion) -> None:
+    """Raise AgentFailure (`truncated`, `refused` or `empty`) for a reply whose text must not even be looked at."""
+    if completion.finish_reason == "length":
+        raise AgentFailure("truncated", "the reply was cut at the token limit; answer more briefly")
+    if completion.finish_reason in {"content_filter", "refusal"}:
+        raise AgentFailure("refused", "the provider's content filter or the model refused to answer")
+    if not completion.text.strip():
+        raise AgentFailure("empty", "the reply is empty")
 
 
 def read_completion(completion: Completion, schema: type[R]) -> R:
@@ -77,10 +120,7 @@ def read_completion(completion: Completion, schema: type[R]) -> R:
     Raises:
         AgentFailure: `truncated`, `refused`, `empty` or `malformed`.
     """
-    if completion.finish_reason == "length":
-        raise AgentFailure("truncated", "the reply was cut at the token limit; answer more briefly")
-    if completion.finish_reason in {"content_filter", "refusal"}:
-        raise AgentFailure("refused", "the provider's content filter or the model refused to answer")
+    require_complete(completion)
     return parse_reply(completion.text, schema)
 
 
@@ -94,6 +134,8 @@ async def ask(
     replicate: int,
 ) -> T:
     """Ask, parse and check; a reply that cannot be used is asked for once more, with the reason.
+
+    After one that was cut short there is twice the room: a model that reasons first may need it.
 
     Args:
         chat: the model.
@@ -113,8 +155,8 @@ async def ask(
         return check(read_completion(completion, schema))
     except AgentFailure as failure:
         again = _once_more(messages, completion.text, str(failure))
-    request = ChatRequest(again, replicate, sampling.temperature, sampling.max_tokens, schema.model_json_schema())
-    return check(read_completion(await chat.complete(request), schema))
+        room = 2 * sampling.max_tokens if failure.kind == "truncated" else sampling.max_tokens
+    return check(read_completion(await chat.complete(replace(request, messages=again, max_tokens=room)), schema))
 
 
 def _once_more(messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:

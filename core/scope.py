@@ -1,6 +1,9 @@
-"""Which piece of work an LLM call belongs to, so that its charge is a function of the work and not of the attempt."""
+"""Which piece of work an LLM call belongs to, so that its charge is a function of the work and not of the attempt.
 
-from collections.abc import Iterator
+And what was really sent for it: one entry a request, retries included.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -42,3 +45,27 @@ def current_scope() -> CallScope:
     if scope is None:
         raise LookupError("an LLM call was made outside call_scope()")
     return scope
+
+
+_REQUESTS: ContextVar[list[str] | None] = ContextVar("brushup_requests", default=None)
+
+
+@contextmanager
+def logged_requests() -> Iterator[list[str]]:
+    """Collect the outcome of every request that is sent to a provider inside, in order."""
+    outcomes: list[str] = []
+    token = _REQUESTS.set(outcomes)
+    try:
+        yield outcomes
+    finally:
+        _REQUESTS.reset(token)
+
+
+def note_request() -> Callable[[str], None]:
+    """Note that a request goes out now; return the function that says how it ended ("cut off" if it is never told)."""
+    outcomes = _REQUESTS.get()
+    if outcomes is None:
+        return lambda outcome: None  # noqa: ARG005 - nobody listens
+    place = len(outcomes)
+    outcomes.append("cut off")
+    return lambda outcome: outcomes.__setitem__(place, outcome)

@@ -51,7 +51,14 @@ class AgentsSection(_Section):
     initial: str | None = Field(None, description="Your own initial instruction instead of the built-in one.")
     instructions: tuple[str, ...] = Field((), description="More instructions that join the pool at the start.")
     concurrency: int = Field(8, ge=1, le=256, description="LLM calls in flight.")
-    timeout: float = Field(120.0, gt=0, description="Seconds for one LLM call, retries included.")
+    timeout: float = Field(
+        120.0, gt=0, description="Seconds for one LLM request; a call with its retries takes at most four times that."
+    )
+    rpm: int | None = Field(None, ge=1, description="LLM requests in any minute, retries included.")
+    tpm: int | None = Field(None, ge=1, description="LLM tokens in any minute, sent and received.")
+    json_schema: Literal["auto", "off"] = Field(
+        "auto", description="`auto`: replies by JSON schema where it is supported; `off`: replies are only parsed."
+    )
     generator_exemplars: int = Field(3, ge=0, le=50, description="Professional prompts shown to the Generator.")
     modifier_exemplars: int = Field(12, ge=0, le=100, description="Professional prompts shown to the Modifier.")
 

@@ -11,6 +11,7 @@ from agents.chat import make_chat_model
 from agents.generator import Exemplars, LLMRefiner
 from agents.gradient import LLMGradientCalculator
 from agents.initial import INITIAL_INSTRUCTION, frequent_instruction
+from agents.limits import Limits
 from agents.messages import Templates, load_templates
 from agents.modifier import LLMInstructionModifier
 from agents.settings import AgentSettings, settings_for
@@ -129,7 +130,8 @@ def load_chat(agents: AgentsSection, *, api_base: str | None = None) -> ChatMode
         agents.llm,
         api_base=agents.api_base,
         timeout=agents.timeout,
-        max_concurrency=agents.concurrency,
+        limits=Limits(agents.concurrency, agents.rpm, agents.tpm),
+        json_schema=agents.json_schema == "auto",
         environ=None if trusted else {},
     )
 

@@ -5,16 +5,21 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from agents import INITIAL_INSTRUCTION, LLMRefiner, load_templates, make_chat_model
+from agents.limits import Gate, Limits
+from agents.parameters import refused_parameter
 from agents.redact import redact
 from agents.retry import CallFailure, RetryPolicy, explain, parse_retry_after, with_retries
 from core.errors import BadInput, ProviderError
 from core.interfaces import ChatModel
-from core.records import ChatRequest, Message
-from tests.fixtures.openai_server import OpenAIServer
+from core.records import ChatRequest, Completion, Message
+from core.scope import logged_requests
+from tests.fixtures.openai_server import HTTP_FAULTS, MARK, REPLY_FAULTS, OpenAIServer
 
 KEY = "planted-key-0123456789abcdef"
 FAST = RetryPolicy(attempts=3, timeout=20.0, total=60.0, first_pause=0.01, longest_pause=0.05)
@@ -65,7 +70,7 @@ def test_same_answer_over_http_as_directly(server):
     body = server.requests[0]
     assert body["model"] == "some-model"
     assert body["max_tokens"] == 600
-    assert "response_format" not in body
+    assert body["response_format"]["json_schema"]["strict"] is True
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert "openai-organization" not in server.headers[0]
 
@@ -77,11 +82,16 @@ def test_openai_prefix_is_dropped_for_the_server(server):
     assert chat.name == "openai/gpt-x"
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "malformed-http"])
-def test_passing_trouble_is_retried(server, fault):
-    server.faults.extend(["500" if fault == "malformed-http" else fault, "429"])
-    assert asyncio.run(local(server).complete(request())).text
+@pytest.mark.parametrize("fault", HTTP_FAULTS)
+def test_passing_trouble_is_retried_and_every_request_is_logged(server, fault):
+    server.hang_seconds = 1.0
+    server.faults.extend([fault, "429"])
+    with logged_requests() as outcomes:
+        text = asyncio.run(local(server, retry=replace(FAST, timeout=0.5)).complete(request())).text
+    assert text == asyncio.run(make_chat_model("offline/agents").complete(request())).text
     assert len(server.requests) == 3
+    silent = {"hang": "no answer", "reset": "no answer", "cut": "no answer", "broken-json": "502", "html": "502"}
+    assert outcomes == [silent.get(fault, fault[:3]), "429", "ok"]
 
 
 @pytest.mark.parametrize("fault", ["429", "500"])
@@ -131,14 +141,17 @@ def test_no_server_at_all(caplog):
     assert "check the network and --api-base" in fails(chat, caplog)
 
 
-@pytest.mark.parametrize("fault", ["malformed", "length", "refused", "filter"])
+@pytest.mark.parametrize("fault", REPLY_FAULTS)
 def test_bad_replies_become_typed_failures_of_one_prompt(server, fault):
     server.faults.extend([fault, fault])
     refiner = LLMRefiner(local(server), INITIAL_INSTRUCTION, templates=load_templates())
     [item] = asyncio.run(refiner.refine(["a red cat"], seed=0))
-    kinds = {"malformed": "malformed", "length": "truncated", "refused": "refused", "filter": "refused"}
+    assert server.met == [fault, fault]
+    kinds = {"length": "truncated", "refused": "refused", "filter": "refused", "refusal": "refused", "empty": "empty"}
+    kinds |= {"thinking": "empty", "apology": "refused"}
     assert item.text == ""
-    assert item.error.startswith(kinds[fault])
+    assert item.error.partition(":")[0] == kinds.get(fault, "malformed")
+    assert MARK not in item.error
     assert len(server.requests) == 2
 
 
@@ -156,21 +169,105 @@ def test_a_key_in_a_reply_is_masked(server):
     assert KEY not in text
 
 
-def test_parameters_that_a_server_refuses_are_left_out(server):
-    server.unsupported = {"temperature", "seed"}
+@pytest.mark.parametrize("refused", [{"temperature", "seed"}, {"response_format"}])
+def test_parameters_that_a_server_refuses_are_left_out_for_good_and_each_request_is_logged(server, refused):
+    server.unsupported = refused
     chat = local(server)
 
-    async def twice():
-        await chat.complete(request())
+    async def several():
+        await asyncio.gather(*(chat.complete(request(replicate=k)) for k in range(3)))
         await chat.complete(request())
 
-    asyncio.run(twice())
-    assert len(server.requests) == 4
-    assert not {"temperature", "seed"} & set(server.requests[-1])
+    with logged_requests() as outcomes:
+        asyncio.run(several())
+    assert len(outcomes) == len(server.requests)
+    assert outcomes.count("ok") == 4
+    assert {text for text in outcomes if text != "ok"} == {f"400, now without {name}" for name in refused}
+    assert not refused & set(server.requests[-1])
+
+
+@pytest.mark.parametrize(
+    ("status", "named", "body", "found"),
+    [
+        (400, "response_format.json_schema", "", "response_format"),
+        (400, None, {"message": "This model does not support structured outputs"}, "response_format"),
+        (422, None, {"detail": [{"loc": ["body", "response_format"], "msg": "extra"}]}, "response_format"),
+        (400, None, "Unsupported parameter: 'seed'", "seed"),
+        (400, None, "the prompt is too long", None),
+        (400, "max_tokens", "max_tokens is too large", None),
+        (404, None, "response_format", None),
+        (500, "seed", "", None),
+    ],
+)
+def test_which_parameter_a_refusal_is_about(status, named, body, found):
+    assert refused_parameter(status, named, body, {"response_format", "seed", "messages"}) == found
+    assert refused_parameter(status, named, body, {"messages"}) is None
+
+
+def test_json_schema_can_be_turned_off(server):
+    asyncio.run(local(server, json_schema=False).complete(request()))
+    assert "response_format" not in server.requests[0]
+
+
+def test_no_more_requests_in_flight_than_allowed(server):
+    chat, server.delay = local(server, limits=Limits(2)), 0.1
+
+    async def many():
+        await asyncio.gather(*(chat.complete(request(replicate=k)) for k in range(6)))
+
+    asyncio.run(many())
+    assert server.most_in_flight == 2
+
+
+def test_a_call_in_a_pause_holds_no_place():
+    """With one place, another call goes through while the first one waits for its second attempt."""
+    order = []
+
+    async def busy():
+        order.append("busy")
+        if order.count("busy") == 1:
+            raise CallFailure("busy", status=429, retry_after=9.0)
+        return Completion("a")
+
+    async def quick():
+        order.append("quick")
+        return Completion("b")
+
+    async def both():
+        gate, waiting = Gate(Limits(1)), asyncio.Event()
+
+        async def until_the_other_is_done(seconds):
+            await waiting.wait()
+
+        slow = asyncio.create_task(
+            with_retries(busy, policy=FAST, name="m", jitter_key="k", gate=gate, sleep=until_the_other_is_done)
+        )
+        await asyncio.sleep(0)
+        await with_retries(quick, policy=FAST, name="m", jitter_key="k", gate=gate)
+        waiting.set()
+        await slow
+
+    asyncio.run(asyncio.wait_for(both(), 5))
+    assert order == ["busy", "quick", "busy"]
+
+
+def test_pauses_and_attempts_together_stay_inside_the_total():
+    waited = []
+
+    async def record(seconds):
+        waited.append(seconds)
+
+    async def call():
+        raise CallFailure("busy", status=429, retry_after=100.0)
+
+    policy = RetryPolicy(attempts=99, timeout=1.0, total=10.0, longest_pause=3.0)
+    with pytest.raises(ProviderError, match="429 to 4 calls"):
+        asyncio.run(with_retries(call, policy=policy, name="m", jitter_key="k", gate=Gate(Limits()), sleep=record))
+    assert waited == [3.0, 3.0, 3.0]
 
 
 def test_one_chat_model_serves_several_event_loops_and_many_calls(server):
-    chat = local(server, max_concurrency=2)
+    chat = local(server, limits=Limits(2))
 
     async def many():
         return await asyncio.gather(*(chat.complete(request(replicate=k)) for k in range(6)))
@@ -235,7 +332,7 @@ def test_pauses_grow_and_obey_retry_after():
 
     policy = RetryPolicy(attempts=4, first_pause=1.0, longest_pause=6.0)
     with pytest.raises(ProviderError, match="429 to 4 calls"):
-        asyncio.run(with_retries(call, policy=policy, name="m", jitter_key="k", sleep=record))
+        asyncio.run(with_retries(call, policy=policy, name="m", jitter_key="k", gate=Gate(Limits()), sleep=record))
     assert 0.5 <= pauses[0] <= 1.0
     assert 1.0 <= pauses[1] <= 2.0
     assert pauses[2] == 6.0
@@ -251,7 +348,12 @@ def test_what_is_worth_retrying(status, again):
 
 def test_retry_after_header():
     assert parse_retry_after("3") == 3.0
-    assert parse_retry_after("Wed, 21 Oct 2026 07:28:00 GMT") is None
+    now = datetime(2026, 10, 21, 7, 27, 30, tzinfo=UTC)
+    assert parse_retry_after("Wed, 21 Oct 2026 07:28:00 GMT", now) == 30.0
+    assert parse_retry_after("Wed, 21 Oct 2026 07:28:00 -0000", now) == 30.0
+    assert parse_retry_after("Tue, 20 Oct 2026 07:28:00 GMT", now) == 0.0
+    assert parse_retry_after("soon") is None
+    assert parse_retry_after("-5") == 0.0
     assert parse_retry_after(None) is None
 
 

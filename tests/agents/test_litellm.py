@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,8 @@ from agents.litellm_provider import register
 from agents.retry import RetryPolicy
 from core.errors import BadInput, ProviderError
 from core.records import ChatRequest
-from tests.fixtures.openai_server import OpenAIServer
+from core.scope import logged_requests
+from tests.fixtures.openai_server import HTTP_FAULTS, MARK, OpenAIServer
 
 KEY = "planted-key-0123456789abcdef"
 FAST = RetryPolicy(attempts=2, timeout=30.0, total=90.0, first_pause=0.01, longest_pause=0.05)
@@ -78,3 +80,41 @@ def test_success_through_litellm(monkeypatch):
         reply = asyncio.run(chat.complete(request()))
     assert reply.text == asyncio.run(make_chat_model("offline/agents").complete(request())).text
     assert reply.usd is None
+
+
+def test_schema_is_asked_for_where_litellm_knows_the_model_supports_it(monkeypatch):
+    asked = replace(request(), json_schema={"type": "object"})
+    assert "response_format" in LiteLLMChatModel("openai/gpt-4o-mini", retry=FAST)._arguments(asked)
+    assert "response_format" not in LiteLLMChatModel("hosted_vllm/m", retry=FAST)._arguments(asked)
+    off = LiteLLMChatModel("openai/gpt-4o-mini", retry=FAST, json_schema=False)
+    assert "response_format" not in off._arguments(asked)
+
+
+def test_a_refused_schema_is_left_out_from_then_on(monkeypatch):
+    with OpenAIServer() as server:
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        server.unsupported = {"response_format"}
+        chat = LiteLLMChatModel("hosted_vllm/m", retry=FAST)
+        chat._unsupported.clear()
+        asked = replace(request(), json_schema={"type": "object"})
+        with logged_requests() as outcomes:
+            assert asyncio.run(chat.complete(asked)).text
+            assert asyncio.run(chat.complete(asked)).text
+        assert len(server.requests) == len(outcomes) == 3
+    assert outcomes == ["400, now without response_format", "ok", "ok"]
+
+
+@pytest.mark.parametrize("fault", HTTP_FAULTS)
+def test_passing_trouble_through_litellm_is_one_request_an_attempt(monkeypatch, fault):
+    with OpenAIServer(hang_seconds=1.0) as server:
+        monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
+        server.faults.append(fault)
+        chat = LiteLLMChatModel("hosted_vllm/m", retry=replace(FAST, timeout=0.7))
+        with logged_requests() as outcomes:
+            reply = asyncio.run(chat.complete(request()))
+    assert MARK not in reply.text
+    if fault == "reset":  # litellm sends a dropped request once more, unseen and not to be turned off
+        assert (len(server.requests), outcomes) == (2, ["ok"])
+    else:
+        assert len(server.requests) == len(outcomes) == 2
+        assert outcomes[-1] == "ok"

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from agents.replies import GradientReply, InstructionsReply, PromptReply, ask, parse_reply
+from agents.replies import GradientReply, InstructionsReply, PromptReply, ask, looks_refused, parse_reply
 from agents.settings import Sampling
 from core.errors import AgentFailure
 from core.records import Completion, Message
@@ -19,6 +19,12 @@ from tests.agents.scripted import ScriptedChatModel
         'cut reasoning {"prompt": "a dog"}</think>{"prompt": "a cat"}',
         'I fill {"prompt"} so: {"prompt": "a cat"}',
         '{"note": 1} {"prompt": "a cat"}',
+        '<think>one <think>{"prompt": "a dog"}</think> two</think>{"prompt": "a cat"}',
+        '<thought id="1">{"prompt": "a dog"}</thought>{"prompt": "a cat"}',
+        '[THINK]{"prompt": "a dog"}[/THINK]{"prompt": "a cat"}',
+        '◁think▷{"prompt": "a dog"}◁/think▷{"prompt": "a cat"}',
+        '<|channel|>analysis<|message|>{"prompt": "a dog"}<|end|><|channel|>final<|message|>{"prompt": "a cat"}',
+        '{"prompt": "a cat"}\n<think>was that {"prompt": "a dog"}',
     ],
 )
 def test_a_prompt_is_found_in_whatever_surrounds_it(text):
@@ -30,6 +36,12 @@ def test_a_prompt_is_found_in_whatever_surrounds_it(text):
     [
         ("", "empty"),
         ("<think>hm</think>", "empty"),
+        ('<think>perhaps {"prompt": "a dog"}, or', "empty"),
+        ('Well. <Reasoning>perhaps {"prompt": "a dog"}', "malformed"),
+        ('<|channel|>analysis<|message|>perhaps {"prompt": "a dog"}', "empty"),
+        ("I'm sorry, but I can't help with that.", "refused"),
+        ("I cannot assist with this request.", "refused"),
+        ("As an AI language model, I", "refused"),
         ("a cat, sharp focus", "malformed"),
         ('{"prompt": ', "malformed"),
         ('{"prompt": 3}', "malformed"),
@@ -45,6 +57,17 @@ def test_unusable_replies_are_typed_failures_without_the_raw_text(text, kind):
         parse_reply(text, PromptReply)
     assert caught.value.kind == kind
     assert not text.strip() or text not in str(caught.value)
+
+
+def test_line_breaks_inside_strings_are_fine():
+    assert parse_reply('{"gradient": "one\ntwo"}', GradientReply).gradient == "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    "text", ["a sorry sight", "I, robot", "as an aircraft lands", "we can dance", "i want a cat", "I cannot tell yet"]
+)
+def test_prompts_that_are_no_refusals(text):
+    assert not looks_refused(text)
 
 
 def test_the_other_schemas():
@@ -81,6 +104,8 @@ def test_fails_after_the_second_reply():
 )
 def test_finish_reasons_are_failures_even_with_a_parsable_text(finish, kind):
     reply = Completion('{"prompt": "a cat"}', finish_reason=finish)
+    chat = ScriptedChatModel([reply, reply])
     with pytest.raises(AgentFailure) as caught:
-        ask_prompt(ScriptedChatModel([reply, reply]))
+        ask_prompt(chat)
     assert caught.value.kind == kind
+    assert [request.max_tokens for request in chat.history] == [77, 154 if kind == "truncated" else 77]

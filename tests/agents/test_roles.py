@@ -72,6 +72,7 @@ def test_refiner_returns_one_item_a_prompt_in_order_and_failures_carry_their_err
         ('{"prompt": "a dog, crisp"}', "lost-subject"),
         ('{"prompt": "  "}', "empty"),
         ('{"prompt": "a red cat' + ", crisp" * 200 + '"}', "too-long"),
+        ('{"prompt": "I\'m sorry, I cannot draw a red cat"}', "refused"),
         ("Error: 500", "malformed"),
         ("", "empty"),
     ],
@@ -217,6 +218,17 @@ def test_gradient_shows_the_model_the_results_and_needs_some():
     ]
     with pytest.raises(AgentFailure, match="no scored prompts"):
         asyncio.run(calculator.critique("x", [], [], seed=0))
+
+
+def test_an_apology_is_neither_an_instruction_nor_a_gradient():
+    sorry = "I am sorry, but I cannot help with that."
+    assert propose([f'{{"instructions": ["{sorry}", "add light"]}}']) == ["add light"]
+    with pytest.raises(AgentFailure, match="refused: "):
+        propose([f'{{"instructions": ["{sorry}"]}}'] * 2)
+    calculator = LLMGradientCalculator(ScriptedChatModel([f'{{"gradient": "{sorry}"}}'] * 2), templates=TEMPLATES)
+    scored = [ScoredPrompt("a cat", "a cat, crisp", 0.25, "r1c0", "b1")]
+    with pytest.raises(AgentFailure, match="refused: "):
+        asyncio.run(calculator.critique("x", scored, [], seed=0))
 
 
 def test_settings_are_frozen():
