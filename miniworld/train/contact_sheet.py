@@ -30,7 +30,7 @@ def contact_sheet(pipeline: Any, sets: dict[str, Terms], target: Path) -> None:
     for index, family in enumerate(FAMILIES):
         block = _block(pipeline, family, sets, index * _COLUMNS)
         page.paste(block, (index % _BLOCKS * width, index // _BLOCKS * height))
-    page.quantize(_COLOURS).save(target, optimize=True)
+    page.save(target, optimize=True)
 
 
 def _block(pipeline: Any, family: str, sets: dict[str, Terms], start: int) -> Image.Image:

@@ -31,7 +31,7 @@ log = logging.getLogger("miniworld.train")
 READERS: dict[str, float] = {"preference": 0.5, "pick": 0.25, "reward": 0.25}
 """The preference models, and each one's share of the training pictures."""
 RENDERS = 80_000
-SCENES: dict[str, int] = {"unet": 1_500, "second_unet": 500}
+SCENES: dict[str, int] = {"unet": 1_300, "second_unet": 500}
 """Scenes drawn by each pipeline, with its share of held-out ones."""
 PER_SCENE = 8
 HELD_OUT_SCENES = 100

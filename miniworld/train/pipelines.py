@@ -10,19 +10,20 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
 from miniworld import PIPELINE, SECOND_PIPELINE
-from miniworld.patch_vae import LinearPatchVAE
+from miniworld.patch_vae import PatchVAE
 from miniworld.train.stages import Workspace, replacing
 from miniworld.train.unet import PLANS, averaged_unet
 
-RENDER_DEFAULTS: dict[str, float | int] = {"num_inference_steps": 8, "guidance_scale": 2.0, "height": 64, "width": 64}
+RENDER_DEFAULTS: dict[str, float | int] = {"num_inference_steps": 7, "guidance_scale": 2.0, "height": 64, "width": 64}
 """What ``render_defaults.json`` recommends."""
+FINISHED_VAE = "vae_finished"
 PIPELINES: dict[str, Path] = {"unet": PIPELINE, "second_unet": SECOND_PIPELINE}
 """The shipped folder of each diffusion model."""
 MODEL_INDEX = "model_index.json"
 
 
 def build_scheduler() -> Any:
-    """DPM-Solver++ (2M), which needs eight steps here."""
+    """DPM-Solver++ (2M), which needs seven steps here."""
     return DPMSolverMultistepScheduler(
         num_train_timesteps=1000,
         beta_schedule="squaredcos_cap_v2",
@@ -42,7 +43,7 @@ def export_pipeline(space: Workspace, name: str, target: Path) -> None:
     """
     tokenizer, encoder = PLANS[name].text(space)
     pipeline: Any = StableDiffusionPipeline(
-        vae=LinearPatchVAE.from_pretrained(space.path("vae")),
+        vae=PatchVAE.from_pretrained(space.path(FINISHED_VAE)),
         text_encoder=encoder,
         tokenizer=tokenizer,
         unet=averaged_unet(space, name),
@@ -55,6 +56,6 @@ def export_pipeline(space: Workspace, name: str, target: Path) -> None:
     with replacing(target) as folder:
         pipeline.save_pretrained(folder)
         index = json.loads((folder / MODEL_INDEX).read_text())
-        index["vae"] = ["miniworld.patch_vae", LinearPatchVAE.__name__]
+        index["vae"] = ["miniworld.patch_vae", PatchVAE.__name__]
         (folder / MODEL_INDEX).write_text(json.dumps(index, indent=2) + "\n")
         (folder / "render_defaults.json").write_text(json.dumps(RENDER_DEFAULTS, indent=2) + "\n")

@@ -40,7 +40,7 @@ class Course:
     steps: int
 
 
-COURSES: dict[str, Course] = {"preference": Course("clip", 1600), "pick": Course("clip_small", 1200)}
+COURSES: dict[str, Course] = {"preference": Course("clip", 1500), "pick": Course("clip_small", 1200)}
 """By stage: the optimised scorer, and the second one."""
 _BATCH = 80
 _PEAK_RATE = 6e-4

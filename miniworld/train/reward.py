@@ -25,7 +25,7 @@ NAME = "reward"
 WIDTH = 72
 HEAD = (64, 32, 16, 8)
 """Widths of the head between the fused state and the score."""
-_STEPS = 1500
+_STEPS = 1300
 _BATCH = 64
 _PEAK_RATE = 1e-3
 _SHAPE: dict[str, Any] = {

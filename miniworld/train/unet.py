@@ -1,4 +1,4 @@
-"""The diffusion models, two small UNet2DConditionModels on the latents of ``LinearPatchVAE``.
+"""The diffusion models, two small UNet2DConditionModels on the latents of ``PatchVAE``.
 
 v-prediction (Salimans and Ho 2022) with a cosine schedule, classifier-free guidance by dropping captions, Muon for
 matrices and AdamW for the rest, and an exponential moving average of the weights. Text states are computed once per
@@ -19,7 +19,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from miniworld.patch_vae import LinearPatchVAE
+from miniworld.patch_vae import PatchVAE
 from miniworld.train.clip import checkpoint_of
 from miniworld.train.muon import Muon
 from miniworld.train.renders import load_renders, to_unit
@@ -66,7 +66,7 @@ def contrastive_text(space: Workspace) -> tuple[CLIPTokenizer, CLIPTextModel]:
 
 PLANS: dict[str, Plan] = {
     "unet": Plan(channels=(96, 144), groups=16, seconds=5100.0, text=load_text),
-    "second_unet": Plan(channels=(48, 72), groups=8, seconds=900.0, text=contrastive_text),
+    "second_unet": Plan(channels=(48, 72), groups=8, seconds=720.0, text=contrastive_text),
 }
 """``unet`` is the default pipeline's, ``second_unet`` a weaker one's, for transfer."""
 
@@ -119,13 +119,13 @@ def build_unet(plan: Plan, width: int) -> Any:
     )
 
 
-def fit_vae(space: Workspace) -> LinearPatchVAE:
+def fit_vae(space: Workspace) -> PatchVAE:
     """Fit the autoencoder on the first pictures, once."""
     folder = space.path("vae")
     if not (folder / "config.json").exists():
         images = to_unit(load_renders(space).images[:4000])
-        LinearPatchVAE.fit(images, LATENT_CHANNELS).save_pretrained(folder)
-    return LinearPatchVAE.from_pretrained(folder)  # type: ignore[no-any-return]
+        PatchVAE.fit(images, LATENT_CHANNELS).save_pretrained(folder)
+    return PatchVAE.from_pretrained(folder)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

@@ -9,10 +9,11 @@ from torch import nn
 from transformers import CLIPModel
 
 from miniworld.grammar import split_of
-from miniworld.patch_vae import LinearPatchVAE
+from miniworld.patch_vae import PatchVAE
 from miniworld.train.aesthetic import ratings
 from miniworld.train.bootstrap import bootstrap, effect_size, rank_correlation
 from miniworld.train.clip import CLIPS, build_clip, contrastive_loss, image_features, text_features
+from miniworld.train.finish import picture_loss
 from miniworld.train.fitting import fit, rate_share
 from miniworld.train.fooling import candidate_sets
 from miniworld.train.muon import Muon, orthogonalise
@@ -73,12 +74,35 @@ def test_scene_numbers_go_both_ways():
 def test_the_autoencoder_keeps_smooth_pictures():
     rng = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(40, 3, 8, 8, generator=rng) * 2 - 1, size=64, mode="bilinear")
-    vae = LinearPatchVAE.fit(images)
+    vae = PatchVAE.fit(images)
     latents = vae.encode(images)
     assert latents.shape == (40, 48, 8, 8)
     assert latents.square().mean().item() == pytest.approx(1, abs=0.05)
     assert (vae.decode(latents).sample - images).square().mean() < 1e-3
     assert torch.equal(vae.decode(latents, return_dict=False)[0], vae.decode(latents).sample)
+
+
+def test_the_decoder_is_linear_until_its_learned_part_is_trained(tmp_path):
+    linear = PatchVAE.fit(torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    vae = PatchVAE(latent_channels=48, finish_width=8, finish_blocks=2)
+    vae.load_state_dict(linear.state_dict(), strict=False)
+    latents = torch.randn(2, 48, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.equal(vae.decode(latents).sample, linear.decode(latents).sample)
+        vae.finish.out.weight.normal_(generator=torch.Generator().manual_seed(2))
+        changed = vae.decode(latents).sample
+        assert not torch.equal(changed, linear.decode(latents).sample)
+        vae.save_pretrained(tmp_path)
+        assert torch.equal(PatchVAE.from_pretrained(tmp_path).decode(latents).sample, changed)
+
+
+def test_the_picture_loss_sees_blur_and_is_zero_on_equals():
+    sharp = torch.zeros(1, 3, 8, 8)
+    sharp[..., 4:] = 1
+    blurred = sharp.clone()
+    blurred[..., 3:5] = 0.5
+    assert picture_loss(sharp, sharp) == 0
+    assert picture_loss(blurred, sharp) > 2 * (blurred - sharp).abs().mean()
 
 
 def test_muon_steps_are_nearly_orthogonal_and_lower_a_loss():
