@@ -114,6 +114,15 @@ def require_complete(completion: Completion) -> None:
         raise AgentFailure("empty", "the reply is empty")
 
 
+def is_complete(completion: Completion) -> bool:
+    """Say whether a reply may be kept: it was neither cut short nor refused, and is not empty."""
+    try:
+        require_complete(completion)
+    except AgentFailure:
+        return False
+    return True
+
+
 def read_completion(completion: Completion, schema: type[R]) -> R:
     """Parse a completion, unless it was cut short or refused.
 

@@ -5,7 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import HOME, ApiBase, Home, Json, MaxLlmCalls, MaxRenders, Quiet
+from cli.options import (
+    HOME,
+    ApiBase,
+    Home,
+    Json,
+    MaxLlmCalls,
+    MaxLlmTokens,
+    MaxRenders,
+    MaxSeconds,
+    MaxUsd,
+    PriceIn,
+    PriceOut,
+    Quiet,
+)
 from cli.output import Bar, emit, say, show_summary
 
 
@@ -23,6 +36,9 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     holdout_seed: Annotated[int | None, typer.Option(help="Chooses the held-out prompts.")] = None,
     llm: Annotated[str | None, typer.Option(help="offline/agents, openai/NAME or a litellm name.")] = None,
     api_base: ApiBase = None,
+    free_llm_vram: Annotated[
+        bool, typer.Option("--free-llm-vram", help="Unload the LLM (Ollama only) before pictures are drawn.")
+    ] = False,
     renderer: Annotated[str | None, typer.Option(help="Folder or hub id of a diffusers pipeline.")] = None,
     scorer: Annotated[str | None, typer.Option(help="Folder or NAME=FILE of a preference model.")] = None,
     watch_scorer: Annotated[
@@ -32,6 +48,11 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     from_run: Annotated[str | None, typer.Option("--from", help="Start from the best of another run.")] = None,
     max_renders: MaxRenders = None,
     max_llm_calls: MaxLlmCalls = None,
+    max_llm_tokens: MaxLlmTokens = None,
+    max_usd: MaxUsd = None,
+    max_seconds: MaxSeconds = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     quiet: Quiet = False,
     home: Home = HOME,
     json: Json = False,
@@ -52,11 +73,17 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         "holdout_seed": holdout_seed,
         "llm": llm,
         "api_base": api_base,
+        "free_llm_vram": free_llm_vram or None,
         "renderer": renderer,
         "scorer": scorer,
         "watch_scorer": watch_scorer or None,
         "max_renders": max_renders,
         "max_llm_calls": max_llm_calls,
+        "max_llm_tokens": max_llm_tokens,
+        "max_usd": max_usd,
+        "max_seconds": max_seconds,
+        "price_in": price_in,
+        "price_out": price_out,
     }
     started = start_run(home, run, config, flags, instructions=instructions, from_run=from_run)
     finish(started.folder, started.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=True)

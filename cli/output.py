@@ -100,6 +100,31 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     for warning in summary["warnings"]:
         say(f"warning: {warning}")
     say(f"best instruction: {summary['best_instruction']['text']}")
+    say(cost_line(summary["ledger"]))
+
+
+def cost_line(ledger: Mapping[str, Any]) -> str:
+    """Say in one plain line what a run cost; unknown is said to be unknown."""
+    cached = f" ({ledger['renders_cached']:,} from the cache)" if ledger["renders_cached"] else ""
+    recalled = f" ({ledger['llm_calls_cached']:,} from the cache)" if ledger["llm_calls_cached"] else ""
+    tokens = ledger.get("llm_tokens", ledger["prompt_tokens"] + ledger["completion_tokens"])
+    seconds = ledger["startup_seconds"] + ledger["loop_seconds"]
+    parts = [
+        f"{ledger['renders']:,} pictures{cached}",
+        f"{ledger['llm_calls']:,} LLM calls{recalled}",
+        f"{tokens:,} tokens" + (" (partly estimated)" if ledger.get("llm_calls_estimated") else ""),
+        "USD unknown" if ledger["usd"] is None else dollars(ledger["usd"]),
+        f"{seconds:,.0f} s",
+    ]
+    unknown = ledger.get("unknown") or {}
+    names = {"render": "pictures", "llm": "LLM calls", "score": "scores"}
+    lost = [f"{unknown[kind]} {name}" for kind, name in names.items() if kind in unknown]
+    return "cost: " + ", ".join(parts) + (f"; and at most {', '.join(lost)} cut off by a kill" if lost else "")
+
+
+def dollars(usd: float) -> str:
+    """Return an amount in cents, or as precisely as it takes to be more than nothing."""
+    return f"${usd:,.2f}" if usd >= 0.01 or not usd else f"${usd:.2g}"
 
 
 def show_watched(summary: Mapping[str, Any]) -> None:

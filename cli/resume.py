@@ -5,14 +5,32 @@ from typing import Annotated
 import typer
 
 from cli.optimize import finish
-from cli.options import HOME, ApiBase, Home, Json, MaxLlmCalls, MaxRenders, Quiet
+from cli.options import (
+    HOME,
+    ApiBase,
+    Home,
+    Json,
+    MaxLlmCalls,
+    MaxLlmTokens,
+    MaxRenders,
+    MaxSeconds,
+    MaxUsd,
+    PriceIn,
+    PriceOut,
+    Quiet,
+)
 
 
-def resume(
+def resume(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
     name: Annotated[str, typer.Argument(help="Name of the run.")],
     api_base: ApiBase = None,
     max_renders: MaxRenders = None,
     max_llm_calls: MaxLlmCalls = None,
+    max_llm_tokens: MaxLlmTokens = None,
+    max_usd: MaxUsd = None,
+    max_seconds: MaxSeconds = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     quiet: Quiet = False,
     home: Home = HOME,
     json: Json = False,
@@ -21,5 +39,12 @@ def resume(
     from cli.main import STARTED
     from experiments.start import open_run
 
-    opened = open_run(home, name, {"max_renders": max_renders, "max_llm_calls": max_llm_calls})
+    caps = {
+        "max_renders": max_renders,
+        "max_llm_calls": max_llm_calls,
+        "max_llm_tokens": max_llm_tokens,
+        "max_usd": max_usd,
+        "max_seconds": max_seconds,
+    }
+    opened = open_run(home, name, caps, {"price_in": price_in, "price_out": price_out})
     finish(opened.folder, opened.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=False)

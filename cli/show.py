@@ -58,6 +58,12 @@ def _show(details: "RunDetails", folder: "RunFolder") -> None:
         say(f"textual gradient of round {details.gradient['round']}, for {details.gradient['arm']}: {what}")
     for kind, count in details.failures.items():
         say(f"failed {count} x {kind}")
+    if details.requests:
+        faults = ", ".join(f"{count} x {how}" for how, count in details.requests.items() if how != "ok")
+        say(
+            f"{sum(details.requests.values())} requests to the LLM"
+            + (f"; not answered well: {faults}" if faults else "")
+        )
     if details.unknown_calls:
         kinds = sorted({f"{call['kind']} {call['charge_id']}" for call in details.unknown_calls})
         shown = ", ".join(kinds[:5]) + (", ..." if len(kinds) > 5 else "")

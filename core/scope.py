@@ -48,17 +48,23 @@ def current_scope() -> CallScope:
 
 
 _REQUESTS: ContextVar[list[str] | None] = ContextVar("brushup_requests", default=None)
+_BEFORE: ContextVar[Callable[[], None] | None] = ContextVar("brushup_before_request", default=None)
 
 
 @contextmanager
-def logged_requests() -> Iterator[list[str]]:
-    """Collect the outcome of every request that is sent to a provider inside, in order."""
+def logged_requests(before: Callable[[], None] | None = None) -> Iterator[list[str]]:
+    """Collect the outcome of every request that is sent to a provider inside, in order.
+
+    Args:
+        before: called before each request goes out; what it raises keeps the request from being sent.
+    """
     outcomes: list[str] = []
-    token = _REQUESTS.set(outcomes)
+    token, hook = _REQUESTS.set(outcomes), _BEFORE.set(before)
     try:
         yield outcomes
     finally:
         _REQUESTS.reset(token)
+        _BEFORE.reset(hook)
 
 
 def note_request() -> Callable[[str], None]:
@@ -66,6 +72,9 @@ def note_request() -> Callable[[str], None]:
     outcomes = _REQUESTS.get()
     if outcomes is None:
         return lambda outcome: None  # noqa: ARG005 - nobody listens
+    before = _BEFORE.get()
+    if before is not None:
+        before()
     place = len(outcomes)
     outcomes.append("cut off")
     return lambda outcome: outcomes.__setitem__(place, outcome)

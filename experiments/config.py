@@ -59,6 +59,13 @@ class AgentsSection(_Section):
     json_schema: Literal["auto", "off"] = Field(
         "auto", description="`auto`: replies by JSON schema where it is supported; `off`: replies are only parsed."
     )
+    free_llm_vram: bool = Field(False, description="Unload the LLM (Ollama only) before pictures are drawn.")
+    price_in: float | None = Field(
+        None,
+        ge=0,
+        description="USD per million tokens sent. Default: litellm's price table; unknown behind `api_base`.",
+    )
+    price_out: float | None = Field(None, ge=0, description="USD per million tokens received; give both or none.")
     generator_exemplars: int = Field(3, ge=0, le=50, description="Professional prompts shown to the Generator.")
     modifier_exemplars: int = Field(12, ge=0, le=100, description="Professional prompts shown to the Modifier.")
 
@@ -103,10 +110,17 @@ class PromptsSection(_Section):
 
 
 class BudgetSection(_Section):
-    """Caps, checked before spending. Cached work counts."""
+    """Caps, checked before spending. Cached work counts, at what it cost when it was new."""
 
     max_renders: int | None = Field(None, ge=1, description="Most pictures.")
-    max_llm_calls: int | None = Field(None, ge=1, description="Most LLM calls.")
+    max_llm_calls: int | None = Field(
+        None, ge=1, description="Most LLM calls; a repeated request that may be billed is one."
+    )
+    max_llm_tokens: int | None = Field(None, ge=1, description="Most LLM tokens, sent and received.")
+    max_usd: float | None = Field(None, gt=0, description="Most USD for the LLM; its price must be known.")
+    max_seconds: float | None = Field(
+        None, gt=0, description="Most wall seconds over all sessions; may be overshot by the chunk in hand."
+    )
 
 
 class StorageSection(_Section):
@@ -146,12 +160,18 @@ FLAGS = {
     "holdout_seed": "run.holdout_seed",
     "llm": "agents.llm",
     "api_base": "agents.api_base",
+    "free_llm_vram": "agents.free_llm_vram",
     "renderer": "render.renderer",
     "scorer": "score.scorer",
     "watch_scorer": "score.watch",
     "instructions": "agents.instructions",
+    "price_in": "agents.price_in",
+    "price_out": "agents.price_out",
     "max_renders": "budget.max_renders",
     "max_llm_calls": "budget.max_llm_calls",
+    "max_llm_tokens": "budget.max_llm_tokens",
+    "max_usd": "budget.max_usd",
+    "max_seconds": "budget.max_seconds",
 }
 """Command line flag -> config key; also used to name both in error messages."""
 

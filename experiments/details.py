@@ -12,7 +12,7 @@ from bandit.statistics import arm_statistics, bounds, pooled_sd
 from core.records import NAIVE
 from experiments.folder import RunFolder, read_json
 from experiments.status import Event, events, has_facts, pulse, reading, stored_summary
-from prompt_db.ledger import totals
+from prompt_db.ledger import requests, totals
 from prompt_db.run_store import RunStore
 
 
@@ -44,7 +44,10 @@ class ArmLine:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """One run. `failures` counts by kind; `unknown_calls` were in flight when a process was killed."""
+    """One run. `failures` counts by kind; `unknown_calls` were in flight when a process was killed.
+
+    `requests` counts what was sent to the LLM provider by how it ended.
+    """
 
     name: str
     status: str
@@ -58,6 +61,7 @@ class RunDetails:
     gradient: Mapping[str, Any] | None = None
     unknown_calls: tuple[Mapping[str, Any], ...] = ()
     ledger: Mapping[str, Any] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
     summary: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -93,6 +97,7 @@ def run_details(folder: RunFolder, now: Callable[[], float] = time.time) -> RunD
             gradient=gradients[0] if gradients else None,
             unknown_calls=tuple(unknown),
             ledger=totals(store),
+            requests=requests(store),
             summary=summary,
         )
 

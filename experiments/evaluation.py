@@ -13,7 +13,7 @@ from experiments.folder import RunFolder, write_json
 from experiments.health import LoopHistory, falling_scorers, warnings
 from graph.decide import finalists, winner
 from graph.workbench import FREQUENT, INITIAL, Workbench
-from prompt_db.ledger import totals
+from prompt_db.ledger import overruns, totals
 
 TRUTH = "truth"
 """Scorer name under which the miniworld's truth is stored; no agent, policy or reward ever reads it."""
@@ -54,7 +54,7 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
         "holdout_seed": plan.holdout_seed,
         "rounds": int(store.fact("rounds_done") or 0),
         "config": config.model_dump(mode="json"),
-        "warnings": [*warnings(loop_history(bench)), *falling_scorers(holdout, watched)],
+        "warnings": [*warnings(loop_history(bench)), *falling_scorers(holdout, watched), *overruns(store)],
         "best_instruction": {
             "id": best,
             "parent": instruction.parent,

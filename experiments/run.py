@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,10 +15,12 @@ from experiments.data import run_prompts
 from experiments.evaluation import write_results
 from experiments.folder import RunFolder
 from experiments.wiring import Models, load_models, loop_plan, on_miniworld, open_bench
+from graph.budget import least_needs, reserved_evaluation
 from graph.build import build_graph
-from graph.decide import reserved_evaluation
+from graph.decide import hold_again
 from graph.state import START_STATE
 from graph.workbench import Workbench
+from prompt_db.caps import CAP_OF, Amounts, Caps, total
 from prompt_db.run_store import RunStore
 
 HEARTBEAT_SECONDS = 2.0
@@ -59,6 +61,10 @@ def run(
         models = models or load_models(config, api_base=api_base)
         with open_bench(folder, config, models, progress, session=session, store=store) as bench:
             progress.note(f"run {folder.name} in {folder.path}")
+            if not bench.ledger.spent("render") and not bench.ledger.spent("llm"):
+                evaluation, pull = least_needs(bench)
+                refuse_small_caps(bench.ledger.caps, evaluation, pull, ("tokens", "usd"))
+                refuse_late_start(bench)
             asyncio.run(_drive(bench, folder))
             return write_results(bench, folder, config, truth=on_miniworld(config))
     finally:
@@ -66,23 +72,47 @@ def run(
 
 
 def _check_caps(config: RunConfig, plan: Any) -> None:
-    """Refuse a run whose caps are below what its evaluation and one pull need.
+    """Refuse a run whose caps on renders and LLM calls are below what its evaluation and one pull need.
 
     Raises:
         BudgetReached: nothing was spent.
     """
-    needs = reserved_evaluation(plan, frequent=True)
     pull = {"render": 2 * plan.batch_size, "llm": plan.batch_size}
-    for kind, cap, flag in (
-        ("render", config.budget.max_renders, "--max-renders"),
-        ("llm", config.budget.max_llm_calls, "--max-llm-calls"),
-    ):
-        least = needs[kind] + pull[kind]
-        if cap is not None and cap < least:
+    caps = Caps(**config.budget.model_dump())
+    refuse_small_caps(caps, reserved_evaluation(plan, frequent=True), pull, ("render", "llm"))
+
+
+def refuse_small_caps(caps: Caps, evaluation: Amounts, pull: Amounts, kinds: Sequence[str]) -> None:
+    """Refuse caps of these kinds that leave no room for the evaluation and one pull.
+
+    Raises:
+        BudgetReached: nothing was spent.
+    """
+    needs = total(evaluation, pull)
+    for cap in (CAP_OF[kind] for kind in kinds):
+        limit = caps.of(cap.kind)
+        if limit is not None and limit < needs[cap.kind]:
+            shown = [
+                f"{amount:.6g}" if cap.kind == "usd" else f"{amount:.0f}"
+                for amount in (limit, needs[cap.kind], evaluation[cap.kind])
+            ]
             raise BudgetReached(
-                f"{flag} is {cap}; the evaluation and one pull need {least} ({needs[kind]} reserved for validation and "
-                "test): raise it, or lower evaluation.test_prompts or test_seeds; nothing was spent"
+                f"{cap.flag} is {shown[0]}; the evaluation and one pull need {shown[1]} ({shown[2]} reserved for "
+                "validation and test): raise it, or lower evaluation.test_prompts or test_seeds; nothing was spent"
             )
+
+
+def refuse_late_start(bench: Workbench) -> None:
+    """Refuse a run whose seconds are used up before its loop begins.
+
+    Raises:
+        BudgetReached: nothing was spent.
+    """
+    if bench.ledger.room("seconds") <= 0:
+        raise BudgetReached(
+            f"--max-seconds is {bench.ledger.caps.max_seconds:g}; loading the models alone took "
+            f"{bench.ledger.spent('seconds'):.1f} s: raise it; nothing was spent"
+        )
 
 
 async def _drive(bench: Workbench, folder: RunFolder) -> None:
@@ -99,6 +129,8 @@ async def _drive(bench: Workbench, folder: RunFolder) -> None:
             try:
                 # `snapshot.next` is empty too when a killed step had written its results but not its checkpoint
                 if snapshot.values.get("stage") != "done":
+                    if snapshot.values:
+                        hold_again(bench, snapshot.values)  # type: ignore[arg-type]
                     start = None if snapshot.values else START_STATE
                     await graph.ainvoke(start, config, context=bench, durability="sync")  # type: ignore[arg-type,call-overload]
                 outcome = "completed"

@@ -42,6 +42,7 @@ def start_run(
         extra += read_instructions(instructions)
     config = load_config(config_file, {**flags, "instructions": extra or None})
     config = _absolute_paths(config)
+    check_price(config)
     if config.prompts.file:
         from experiments.data import run_prompts
 
@@ -49,11 +50,14 @@ def start_run(
     return OpenRun(create_folder(home, name, config.model_dump(mode="json")), config)
 
 
-def open_run(home: Path, name: str, caps: Mapping[str, int | None]) -> OpenRun:
-    """Reopen a run; caps given now replace those it had, and are stored.
+def open_run(
+    home: Path, name: str, caps: Mapping[str, float | None], prices: Mapping[str, float | None] | None = None
+) -> OpenRun:
+    """Reopen a run; caps given now replace those it had and may not be lower, prices replace too; both are stored.
 
     Raises:
-        BadInput: there is no such run, its configuration is damaged, or another process is working on it.
+        BadInput: there is no such run, its configuration is damaged, another process is working on it, a cap is lower
+            than the one it had, or there is a cap on USD and no price.
     """
     folder = existing_folder(home, name)
     from experiments.status import refuse_running
@@ -61,11 +65,36 @@ def open_run(home: Path, name: str, caps: Mapping[str, int | None]) -> OpenRun:
     refuse_running(folder)
     raw = read_json(folder.config_file)
     given = {key: value for key, value in caps.items() if value is not None}
+    before = dict(raw.get("budget") or {})
     raw.setdefault("budget", {}).update(given)
+    priced = {key: value for key, value in (prices or {}).items() if value is not None}
+    raw.setdefault("agents", {}).update(priced)
     config = parse_config(raw, source=str(folder.config_file))
-    if given:
+    for key, value in given.items():
+        if before.get(key) is not None and value < before[key]:
+            flag = f"--{key.replace('_', '-')}"
+            raise BadInput(f"{flag} is {value}; run {name!r} has {before[key]}, and a run's caps can only be raised")
+    check_price(config)
+    if given or priced:
         write_json(folder.config_file, config.model_dump(mode="json"))
     return OpenRun(folder, config)
+
+
+def check_price(config: RunConfig) -> None:
+    """Refuse a cap on USD that cannot be kept because the LLM's price is unknown, and half a price.
+
+    Raises:
+        BadInput: with the fix.
+    """
+    from agents.prices import price_of
+
+    agents = config.agents
+    price = price_of(agents.llm, api_base=agents.api_base, price_in=agents.price_in, price_out=agents.price_out)
+    if config.budget.max_usd is not None and price is None:
+        raise BadInput(
+            f"--max-usd cannot be kept: the price of {agents.llm}{' at ' + agents.api_base if agents.api_base else ''} "
+            "is unknown; give --price-in and --price-out (USD per million tokens)"
+        )
 
 
 def read_instructions(path: Path) -> list[str]:

@@ -14,13 +14,17 @@ from agents.initial import INITIAL_INSTRUCTION, frequent_instruction
 from agents.limits import Limits
 from agents.messages import Templates, load_templates
 from agents.modifier import LLMInstructionModifier
+from agents.ollama import OllamaUnloader, ollama_address
+from agents.prices import price_of
+from agents.replies import PromptReply
 from agents.settings import AgentSettings, settings_for
 from bandit import POLICIES
 from bandit.settings import PolicySettings
 from core.errors import BadInput
-from core.interfaces import ChatModel, Refiner, Renderer, Scorer
+from core.interfaces import ChatModel, Renderer, Scorer
+from core.pricing import CallCost, Price, worst_case
 from core.progress import Progress
-from core.records import Instruction, Prompt
+from core.records import ChatRequest, Instruction, Prompt
 from core.text import digest
 from experiments.config import AgentsSection, RunConfig
 from experiments.data import run_prompts
@@ -28,7 +32,8 @@ from experiments.folder import RunFolder
 from experiments.metered import MeteredChat
 from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
 from prompt_db.cache_store import CacheStore
-from prompt_db.ledger import Caps, Ledger
+from prompt_db.caps import Caps
+from prompt_db.ledger import Ledger
 from prompt_db.library import Library
 from prompt_db.run_store import RunStore
 from rendering.cache import ImageCache
@@ -136,6 +141,22 @@ def load_chat(agents: AgentsSection, *, api_base: str | None = None) -> ChatMode
     )
 
 
+def _unloader(agents: AgentsSection, progress: Progress) -> OllamaUnloader | None:
+    """Return what unloads the LLM before pictures are drawn, if that is wanted."""
+    if not agents.free_llm_vram:
+        return None
+    return OllamaUnloader(agents.llm, ollama_address(agents.llm, agents.api_base), warn=progress.note)
+
+
+def llm_price(agents: AgentsSection) -> Price | None:
+    """Return the price of a configuration's LLM; None is unknown.
+
+    Raises:
+        BadInput: one of the two prices is missing.
+    """
+    return price_of(agents.llm, api_base=agents.api_base, price_in=agents.price_in, price_out=agents.price_out)
+
+
 def open_library(home: Path, corpus: str | None) -> tuple[Library, str]:
     """Open `HOME/prompts.db` and return it with the name of the corpus to use, importing the built-in one once.
 
@@ -169,7 +190,7 @@ def open_bench(
     store.add_instructions(first_instructions(config, library.frequent_phrases(FREQUENT_PHRASES, corpus)))
     cache_folder = folder.cache(config.storage.cache)
     cache = CacheStore(cache_folder / "cache.db")
-    ledger = Ledger(store, Caps(config.budget.max_renders, config.budget.max_llm_calls), session)
+    ledger = Ledger(store, Caps(**config.budget.model_dump()), session, price=llm_price(config.agents))
     chat = MeteredChat(models.chat, cache, ledger, api_base=config.agents.api_base)
     settings = replace(settings_for(config.agents.llm), keep=config.agents.keep)
     train = [prompt.text for prompt in store.prompts("train")]
@@ -182,6 +203,9 @@ def open_bench(
     def exemplars(naive_prompts: Sequence[str], k: int) -> list[str]:
         return search(tuple(naive_prompts), k)
 
+    refiner_of = refiner_factory(
+        chat, templates, settings, lambda naive: exemplars([naive], config.agents.generator_exemplars)
+    )
     try:
         yield Workbench(
             plan=loop_plan(config, store.prompts()),
@@ -192,11 +216,11 @@ def open_bench(
             renderer=models.renderer,
             scorer=models.scorer,
             watched=models.watched,
-            refiner_of=refiner_factory(
-                chat, templates, settings, lambda naive: exemplars([naive], config.agents.generator_exemplars)
-            ),
+            refiner_of=refiner_of,
+            refine_cost=cost_of_refining(refiner_of, settings, ledger.price),
             gradient=LLMGradientCalculator(chat, templates=templates, settings=settings),
             modifier=LLMInstructionModifier(chat, templates=templates, settings=settings, training_prompts=train),
+            free_llm=_unloader(config.agents, progress),
             exemplars=exemplars,
             policy=POLICIES[config.bandit.policy](policy),
             progress=progress,
@@ -209,13 +233,27 @@ def open_bench(
 
 def refiner_factory(
     chat: ChatModel, templates: Templates, settings: AgentSettings, exemplars: Exemplars
-) -> Callable[[Instruction], Refiner]:
+) -> Callable[[Instruction], LLMRefiner]:
     """Return the function that makes an arm's refiner from its instruction."""
 
-    def make(instruction: Instruction) -> Refiner:
+    def make(instruction: Instruction) -> LLMRefiner:
         return LLMRefiner(chat, instruction.text, templates=templates, exemplars=exemplars, settings=settings)
 
     return make
+
+
+def cost_of_refining(
+    refiner_of: Callable[[Instruction], LLMRefiner], settings: AgentSettings, price: Price | None
+) -> Callable[[Instruction, str], CallCost]:
+    """Return the function that says what the first call of a refinement costs at most, from the very messages sent."""
+    schema, room = PromptReply.model_json_schema(), settings.generator.max_tokens
+
+    @functools.cache
+    def cost(instruction: Instruction, naive_prompt: str) -> CallCost:
+        messages = refiner_of(instruction).messages(naive_prompt)
+        return worst_case(ChatRequest(messages, max_tokens=room, json_schema=schema), price)
+
+    return cost
 
 
 def first_instructions(config: RunConfig, frequent: Sequence[str]) -> list[Instruction]:

@@ -6,13 +6,23 @@ It reads the facts and derives everything else, so deciding twice (after a kill)
 from langgraph.runtime import Runtime
 
 from bandit.bootstrap import bootstrap_mean
-from core.errors import BrushupError
-from core.records import NAIVE, Block, Estimate
+from core.errors import BrushupError, BudgetReached
+from core.records import NAIVE, Estimate
 from core.seeding import generator
 from graph.blocks import evaluation_blocks, train_batch
+from graph.budget import (
+    EXPANSION_CALLS,
+    SPLIT,
+    hold_for_evaluation,
+    hold_for_later,
+    lacking,
+    pull_needs,
+    split_needs,
+)
 from graph.state import LoopState, Work
 from graph.work import check_stop
-from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
+from graph.workbench import FREQUENT, INITIAL, Workbench
+from prompt_db.caps import total
 
 
 async def plan(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
@@ -26,13 +36,13 @@ async def plan(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
             return update
         stage, step = "validate", 0
     if stage == "validate":
-        arms = [NAIVE, *finalists(bench)]
+        arms = validation_arms(bench)
         if step < len(arms):
-            return _evaluation(bench, "validate", step, arms[step])
+            return _evaluation(bench, "validate", step, arms)
         stage, step = "test", 0
     arms = test_arms(bench)
     if step < len(arms):
-        return _evaluation(bench, "test", step, arms[step])
+        return _evaluation(bench, "test", step, arms)
     bench.event("done", state["round"])
     return {"stage": "done", "step": 0, "work": None, "expand": False}
 
@@ -40,6 +50,7 @@ async def plan(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
 def _plan_loop(bench: Workbench, state: LoopState) -> LoopState | None:
     """Return the loop's next move, or None when the loop is over (the reason is stored)."""
     plan_, round_, step = bench.plan, state["round"], state["step"]
+    hold_for_evaluation(bench)
     if step == 0 and (reason := _converged(bench)):
         return _stop(bench, round_, reason)
     if step >= plan_.pulls_per_round:
@@ -51,14 +62,15 @@ def _plan_loop(bench: Workbench, state: LoopState) -> LoopState | None:
             )
         if round_ >= plan_.rounds:
             return _stop(bench, round_, "rounds")
-        if bench.ledger.room("llm") < _reserved(bench)["llm"] + 2:
+        if lacking(bench, {"llm": EXPANSION_CALLS}):
             return _stop(bench, round_, "budget")
         return {"stage": "loop", "round": round_, "step": step, "work": None, "expand": True}
     pull_id = f"r{round_}p{step}"
     pull = bench.bandit(before=pull_id).ask(pull_id, generator(plan_.seed, "policy", pull_id))
     blocks = train_batch(bench.prompts("train"), pull.batch, size=plan_.batch_size, seed=plan_.seed)
     work: Work = {"id": pull_id, "arms": [pull.arm, NAIVE], "blocks": [block.id for block in blocks]}
-    if not _fits(bench, work, blocks):
+    if flag := lacking(bench, pull_needs(bench, pull.arm, blocks)):
+        _refuse_without_evidence(bench, flag)
         return _stop(bench, round_, "budget")
     with bench.store.atomic():
         bench.store.add_blocks(blocks)
@@ -66,6 +78,19 @@ def _plan_loop(bench: Workbench, state: LoopState) -> LoopState | None:
         bench.store.upsert("pull", [row])
     bench.event("pull", round_, pull_id, f"{pull.arm} on batch {pull.batch}")
     return {"stage": "loop", "round": round_, "step": step, "work": work, "expand": False}
+
+
+def _refuse_without_evidence(bench: Workbench, flag: str) -> None:
+    """End the run when its budget is reached before the first result: there is nothing to validate.
+
+    Raises:
+        BudgetReached: no pull has given a result yet.
+    """
+    if not bench.store.rows("SELECT 1 FROM pull WHERE status = 'told' LIMIT 1"):
+        raise BudgetReached(
+            f"{flag} is reached before the first pull has given a result, with what validation and test need set "
+            f"aside; raise {flag} and resume the run"
+        )
 
 
 def _stop(bench: Workbench, round_: int, reason: str) -> LoopState | None:
@@ -89,9 +114,9 @@ def _converged(bench: Workbench) -> str:
     return ""
 
 
-def _evaluation(bench: Workbench, stage: str, step: int, arm: str) -> LoopState:
-    plan_ = bench.plan
-    split = "validation" if stage == "validate" else "test"
+def _evaluation(bench: Workbench, stage: str, step: int, arms: list[str]) -> LoopState:
+    plan_, arm = bench.plan, arms[step]
+    split = SPLIT[stage]
     if split == "validation":
         blocks = evaluation_blocks(bench.prompts(split), 1, seed=plan_.seed)
     else:
@@ -99,7 +124,37 @@ def _evaluation(bench: Workbench, stage: str, step: int, arm: str) -> LoopState:
     bench.store.add_blocks(blocks)
     bench.event(stage, 0, f"{stage}/{arm}")
     work: Work = {"id": f"{stage}/{arm}", "arms": [arm], "blocks": [block.id for block in blocks]}
+    _hold(bench, stage, step, work)
     return {"stage": stage, "step": step, "work": work, "expand": False}  # type: ignore[typeddict-item]
+
+
+def _hold(bench: Workbench, stage: str, step: int, work: Work) -> None:
+    """Set aside what the evaluation needs after this step; in validation the costliest finalist may win."""
+    known = bench.instructions()
+    later = []
+    if stage == "validate":
+        arms = validation_arms(bench)
+        later.append(split_needs(bench, [known.get(arm) for arm in arms[step + 1 :]], "validation"))
+        best = max((known[arm] for arm in arms[1:]), key=lambda arm: len(arm.text.encode()), default=None)
+        rivals = [known[arm] for arm in (INITIAL, FREQUENT) if arm in known]
+        later.append(split_needs(bench, [None, *rivals, best], "test"))
+    else:
+        later.append(split_needs(bench, [known.get(arm) for arm in test_arms(bench)[step + 1 :]], "test"))
+    hold_for_later(bench, work, total(*later))
+
+
+def hold_again(bench: Workbench, state: LoopState) -> None:
+    """Set aside in a new process what the killed one had set aside, before the step in hand goes on."""
+    stage, work = state["stage"], state.get("work")
+    if stage == "loop":
+        hold_for_evaluation(bench)
+    elif stage in SPLIT and work is not None:
+        _hold(bench, stage, state["step"], work)
+
+
+def validation_arms(bench: Workbench) -> list[str]:
+    """Return the arms that meet the validation split: naive and the finalists."""
+    return [NAIVE, *finalists(bench)]
 
 
 def finalists(bench: Workbench) -> list[str]:
@@ -127,26 +182,3 @@ def test_arms(bench: Workbench) -> list[str]:
     """Return the arms that meet the test split: naive, initial, frequent (if there is a corpus) and the winner."""
     known = bench.instructions()
     return list(dict.fromkeys([NAIVE, INITIAL, *([FREQUENT] if FREQUENT in known else []), winner(bench)[0]]))
-
-
-def reserved_evaluation(plan_: LoopPlan, *, frequent: bool) -> dict[str, int]:
-    """Return the renders and LLM calls that validation and test will need at most: reserved before the loop starts."""
-    arms = 3 if frequent else 2
-    validation = plan_.validation_prompts
-    return {
-        "render": (plan_.top + 1) * validation + (arms + 1) * plan_.test_prompts * plan_.test_seeds,
-        "llm": plan_.top * validation + arms * plan_.test_prompts,
-    }
-
-
-def _reserved(bench: Workbench) -> dict[str, int]:
-    return reserved_evaluation(bench.plan, frequent=FREQUENT in bench.instructions())
-
-
-def _fits(bench: Workbench, work: Work, blocks: list[Block]) -> bool:
-    """Say whether a pull fits under the caps beside what is reserved for the evaluation."""
-    done = {(row["arm"], row["block_id"]) for row in bench.store.rows("SELECT arm, block_id FROM render")}
-    renders = sum((arm, block.id) not in done for arm, block in bench.pairs(work["arms"], blocks))
-    needs = {"render": renders, "llm": len(blocks)}
-    reserved = _reserved(bench)
-    return all(bench.ledger.room(kind) >= needs[kind] + reserved[kind] for kind in needs)

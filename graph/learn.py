@@ -6,6 +6,7 @@ from core.errors import AgentFailure, BudgetReached
 from core.records import NAIVE, Instruction, ScoredPrompt, TextualGradient
 from core.scope import call_scope
 from core.seeding import derive_seed, generator
+from graph.budget import affordable
 from graph.state import LoopState
 from graph.work import check_stop, current_work
 from graph.workbench import Workbench
@@ -27,7 +28,7 @@ async def settle(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
         bench.event("settle", state["round"], work["id"], reason or f"{len(results)} of {len(blocks)} blocks")
     else:
         bench.event("settle", state["round"], work["id"])
-    bench.progress.advance(bench.ledger.spent("render"), 0, work["id"])
+    bench.progress.advance(int(bench.ledger.spent("render")), 0, work["id"])
     return {"step": state["step"] + 1, "work": None}
 
 
@@ -90,12 +91,22 @@ async def modify(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
         Instruction(f"r{round_}c{k}", text, parent, round_, k)
         for k, text in enumerate(text for text in texts if text not in taken)
     ]
+    born = _within_budget(bench, round_, born)
     with bench.store.atomic():
         bench.store.add_instructions(born)
         bench.store.retire(bench.bandit().retire(bench.plan.pool_cap), round_)
     bench.event("modify", round_, parent, f"{len(born)} children")
     bench.progress.note(f"round {round_}: {len(born)} new instructions from {parent}")
     return {"round": round_ + 1, "step": 0, "expand": False, "parent": ""}
+
+
+def _within_budget(bench: Workbench, round_: int, born: list[Instruction]) -> list[Instruction]:
+    """Leave out children so long that the evaluation would no longer fit under the caps if one of them won."""
+    kept = [child for child in born if affordable(bench, child)]
+    if len(kept) < len(born):
+        detail = f"{len(born) - len(kept)} children are too long for the budget on tokens or USD"
+        bench.event("budget", round_, detail=detail)
+    return kept
 
 
 async def _propose(

@@ -6,6 +6,7 @@ not done again. Order of writes: reservation, effect, call log, bytes, fact.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +17,10 @@ from core.calllog import log_calls
 from core.errors import BrushupError, BudgetReached, Interrupted
 from core.interfaces import Scorer
 from core.records import NAIVE, Block, Refinement, RenderRequest, RenderResult, Score, ScoreItem
-from core.scope import call_scope
+from core.scope import call_scope, current_scope
 from core.seeding import derive_seed
 from core.text import digest
+from graph.budget import refine_scope
 from graph.state import LoopState, RefineTask, Work
 from graph.workbench import Workbench
 from rendering.cache import render_key
@@ -61,17 +63,24 @@ def missing_refinements(bench: Workbench, work: Work) -> list[RefineTask]:
 
 
 async def refine(task: RefineTask, runtime: Runtime[Workbench]) -> dict[str, Any]:
-    """Let one arm's refiner rewrite one block's naive prompt; a failure is stored as data."""
+    """Let one arm's refiner rewrite one block's naive prompt; a failure is stored as data.
+
+    Raises:
+        BudgetReached: a held-out prompt's first call would overshoot a cap (only after a kill, or out of time): the run
+            stops there, so that it can go on under a higher cap.
+    """
     bench, arm = runtime.context, task["arm"]
     check_stop(bench)
     block = bench.store.blocks([task["block"]])[0]
     naive = next(p.text for p in bench.prompts(block.split) if p.id == block.prompt_id)
     refiner = bench.refiner_of(bench.instructions()[arm])
     seed = derive_seed("refine", bench.plan.seed, arm, block.prompt_id, block.replicate)
-    with call_scope(f"refine/{arm}/{block.prompt_id}/{block.replicate}"):
+    with call_scope(refine_scope(arm, block)):
         try:
             [refinement] = await refiner.refine([naive], seed=seed)
         except BudgetReached as error:
+            if block.split != "train" and current_scope().calls <= 1:
+                raise
             refinement = Refinement(naive, error=f"budget: {error}")
     bench.store.add_refinement(arm, block, refinement)
     return {}
@@ -80,6 +89,29 @@ async def refine(task: RefineTask, runtime: Runtime[Workbench]) -> dict[str, Any
 async def render(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any]:
     """Draw what the work's arms made of its blocks."""
     bench, work = runtime.context, current_work(state)
+    with _out_of_budget(bench, state):
+        await _render_work(bench, work)
+    _refuse_total_failure(bench, work, "render", "the renderer drew no picture")
+    return {}
+
+
+@contextmanager
+def _out_of_budget(bench: Workbench, state: LoopState) -> Iterator[None]:
+    """Let a pull end with what it has when the budget is reached inside it; the loop stops at the next plan.
+
+    Raises:
+        BudgetReached: in validation or test, which need all of their pictures.
+    """
+    try:
+        yield
+    except BudgetReached as error:
+        if state["stage"] != "loop":
+            raise
+        bench.event("budget", state["round"], current_work(state)["id"], str(error))
+
+
+async def _render_work(bench: Workbench, work: Work) -> None:
+    """Take from the cache what is there, draw each other picture once, and share it among those who want it."""
     wanted = _unrendered(bench, work)
     keys = {pair: render_key(bench.renderer, request) for pair, request in wanted.items()}
     hits = {pair: path for pair, key in keys.items() if (path := bench.images.get(key))}
@@ -93,8 +125,6 @@ async def render(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any
     if twins:
         bench.ledger.reserve("render", [_charge("render", pair) for pair in twins])
         _store_renders(bench, twins, cached=True)
-    _refuse_total_failure(bench, work, "render", "the renderer drew no picture")
-    return {}
 
 
 async def _render_all(
@@ -108,10 +138,12 @@ async def _render_all(
     A chunk is logged only when the one before is stored, so a kill can never cost more than one.
     """
     storing: asyncio.Task[None] | None = None
+    if pairs and bench.free_llm is not None:
+        await bench.free_llm()
     try:
         for chunk in chunks(pairs, bench.renderer.chunk):
             check_stop(bench)
-            bench.progress.advance(bench.ledger.spent("render"), 0, "drawing")
+            bench.progress.advance(int(bench.ledger.spent("render")), 0, "drawing")
             bench.ledger.reserve("render", [_charge("render", pair) for pair in chunk])
             with bench.ledger.busy("render"):
                 drawn = await asyncio.to_thread(bench.renderer.render, [wanted[pair] for pair in chunk])
@@ -173,7 +205,8 @@ def _store_renders(
 async def score(state: LoopState, runtime: Runtime[Workbench]) -> dict[str, Any]:
     """Score the work's pictures against the *naive* prompt, never the refined one; watched scorers see the test's."""
     bench, work = runtime.context, current_work(state)
-    await _score_by(bench, work, bench.scorer)
+    with _out_of_budget(bench, state):
+        await _score_by(bench, work, bench.scorer)
     _refuse_total_failure(bench, work, "score", f"the scorer {bench.scorer.name} gave no finite score")
     if state["stage"] == "test":
         for scorer in bench.watched:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from core.interfaces import (
     Renderer,
     Scorer,
 )
+from core.pricing import CallCost
 from core.progress import Progress
 from core.records import NAIVE, Block, Instruction, Prompt, Pull
 from prompt_db.cache_store import CacheStore
@@ -74,6 +75,10 @@ class Workbench:
     progress: Progress
     session: int
     watched: Sequence[Scorer] = ()
+    refine_cost: Callable[[Instruction, str], CallCost] = lambda instruction, naive: CallCost()  # noqa: ARG005
+    """What refining one naive prompt costs at most; asked only when tokens or USD are capped."""
+    free_llm: Callable[[], Awaitable[None]] | None = None
+    """Called before pictures are drawn: frees the memory that a local LLM holds."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def prompts(self, split: str) -> list[Prompt]:

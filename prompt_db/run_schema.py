@@ -66,4 +66,19 @@ def _create_tables(database: Database) -> None:
         database.table(name).create(columns, pk=PRIMARY_KEYS[name], strict=True)
 
 
-RUN_MIGRATIONS = (_create_tables,)
+def _add_tokens_and_money(database: Database) -> None:
+    """Let a charge say what it counts (`tokens`, `usd`), what was reserved for it, and whether that is an estimate."""
+    for column in ("tokens INTEGER", "worst_tokens INTEGER", "worst_usd REAL", "estimated INTEGER"):
+        database.execute(f"ALTER TABLE charge ADD COLUMN {column}")
+    for column in ("tokens INTEGER", "usd REAL"):
+        database.execute(f"ALTER TABLE unknown_call ADD COLUMN {column}")
+    database.execute("UPDATE charge SET tokens = prompt_tokens + completion_tokens WHERE kind = 'llm'")
+
+
+def _add_requests(database: Database) -> None:
+    """Let a run tell every request that was sent to an LLM provider, with how it ended."""
+    columns = {"id": int, "session": int, "charge_id": str, "at": float, "outcome": str}
+    database.table("llm_request").create(columns, pk="id", strict=True)
+
+
+RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests)

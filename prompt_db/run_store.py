@@ -72,6 +72,15 @@ class RunStore:
         with self._lock:
             return list(self._db.query(sql, list(parameters)))
 
+    def has_column(self, table: str, column: str) -> bool:
+        """Say whether a table has a column; one of an earlier version, opened for reading, may lack it."""
+        return bool(self.rows("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", [table, column]))
+
+    def delete_reservation(self, charge: str) -> None:
+        """Forget an intent to spend that came to nothing; charges that are done stay."""
+        with self._lock:
+            self._db.execute("DELETE FROM charge WHERE id = ? AND status = 'reserved'", [charge])
+
     # --- the run's fixed facts
 
     def set_fact(self, name: str, value: str) -> None:

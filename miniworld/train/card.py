@@ -195,6 +195,9 @@ def run(space: Workspace) -> dict[str, Any]:
     text = template.format(
         prompts=figures["prompts"],
         seeds=figures["seeds"],
+        finish_parameters=record["finish"]["parameters"],
+        psnr_linear=record["finish"]["psnr_linear"],
+        psnr=record["finish"]["psnr"],
         training=training_section(record),
         sizes=size_section(space),
         best=best,

@@ -19,7 +19,7 @@ from miniworld.train.fitting import fit
 from miniworld.train.pipelines import FINISHED_VAE, RENDER_DEFAULTS, build_scheduler
 from miniworld.train.renders import load_renders, to_unit
 from miniworld.train.stages import Pulse, Workspace, load_checkpoint, save_checkpoint
-from miniworld.train.unet import HELD_OUT, PLANS, averaged_unet, fit_vae, prepare
+from miniworld.train.unet import HELD_OUT, LATENT_CHANNELS, PLANS, averaged_unet, fit_vae, prepare
 
 log = logging.getLogger("miniworld.train")
 
@@ -90,15 +90,15 @@ def picture_loss(found: Tensor, wanted: Tensor) -> Tensor:
 def psnr(vae: PatchVAE, latents: Tensor, pictures: Tensor) -> float:
     """Peak signal-to-noise ratio of decoded latents against pictures in [-1, 1], dB."""
     with torch.no_grad():
-        parts = [vae.decode(latents[i : i + 256].float()).sample.clamp(-1, 1) for i in range(0, len(latents), 256)]
-    return round(10 * math.log10(4 / (torch.cat(parts) - pictures).square().mean().item()), 2)
+        parts = [vae.decode(latents[i : i + 256].float(), return_dict=False)[0] for i in range(0, len(latents), 256)]
+    return round(10 * math.log10(4 / (torch.cat(parts).clamp(-1, 1) - pictures).square().mean().item()), 2)
 
 
 def run(space: Workspace) -> dict[str, Any]:
     """Train from scratch or go on from the last checkpoint, and write the whole autoencoder."""
     torch.manual_seed(space.seed(NAME))
     renders, linear = load_renders(space), fit_vae(space)
-    vae = PatchVAE(latent_channels=linear.config.latent_channels, finish_width=WIDTH, finish_blocks=BLOCKS)
+    vae = PatchVAE(latent_channels=LATENT_CHANNELS, finish_width=WIDTH, finish_blocks=BLOCKS)
     vae.load_state_dict(linear.state_dict(), strict=False)
     latents, steps = prepare(space, next(iter(PLANS))).latents, space.amount(_STEPS)
     count = len(latents) - min(HELD_OUT, len(latents) // 2)

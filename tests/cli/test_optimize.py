@@ -44,13 +44,22 @@ def test_json_is_the_summary_and_the_only_thing_on_stdout(brushup: Brushup, mode
 def test_flags_override_the_file_and_are_stored(brushup: Brushup, models: Models, warm: Path) -> None:
     flags = ["--rounds", 1, "--batch-size", 3, "--policy", "greedy", "--reward", "score", "--reward-scale", "none"]
     flags += ["--seed", 5, "--holdout-seed", 6, "--keep", "verbatim", "--max-renders", 900, "--max-llm-calls", 901]
+    flags += ["--max-llm-tokens", 9_000_000, "--max-usd", 1.5, "--max-seconds", 3600]
+    flags += ["--price-in", 0.1, "--price-out", 0.2]
     done = brushup("optimize", write_toml(warm.parent), "--run", "two", "--home", warm, "--json", *flags)
     assert done.code == 0
     config = done.json["config"]
     assert config["run"] == config["run"] | {"rounds": 1, "batch_size": 3, "seed": 5, "holdout_seed": 6}
     assert config["bandit"] == config["bandit"] | {"policy": "greedy", "reward": "score", "reward_scale": "none"}
     assert config["agents"]["keep"] == "verbatim"
-    assert config["budget"] == {"max_renders": 900, "max_llm_calls": 901}
+    assert config["budget"] == {
+        "max_renders": 900,
+        "max_llm_calls": 901,
+        "max_llm_tokens": 9_000_000,
+        "max_usd": 1.5,
+        "max_seconds": 3600.0,
+    }
+    assert (config["agents"]["price_in"], config["agents"]["price_out"]) == (0.1, 0.2)
     assert config == json.loads((warm / "two/config.json").read_text())
 
 

@@ -45,7 +45,7 @@ def stable(summary: dict[str, object]) -> dict[str, object]:
     ledger = {
         key: value
         for key, value in summary["ledger"].items()  # type: ignore[attr-defined]
-        if not key.endswith(("_seconds", "_cached"))
+        if not key.endswith(("_seconds", "_cached")) and key != "unknown"
     }
     return {**summary, "ledger": ledger}
 

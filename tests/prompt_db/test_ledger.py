@@ -20,7 +20,7 @@ def store(tmp_path: Path):
 def test_a_cap_is_checked_before_spending_and_never_overshot(store: RunStore) -> None:
     ledger = Ledger(store, Caps(max_renders=5), 1)
     ledger.reserve("render", ["a", "b", "c"])
-    with pytest.raises(BudgetReached, match="3 of 5 render calls are spent and 3 more are needed; raise --max-renders"):
+    with pytest.raises(BudgetReached, match="3 of 5 pictures are spent, and 3 more are needed; raise --max-renders"):
         ledger.reserve("render", ["d", "e", "f"])
     assert ledger.spent("render") == 3
     ledger.reserve("render", ["d", "e"])
@@ -39,11 +39,20 @@ def test_what_was_in_flight_at_a_kill_is_listed_and_counts_against_the_cap(store
     Ledger(store, Caps(), 1).reserve("render", ["a", "b"])
     second = Ledger(store, Caps(max_renders=5), 2)
     assert [row["charge_id"] for row in store.rows("SELECT * FROM unknown_call")] == ["a", "b"]
-    assert second.spent("render") == 4
+    assert second.spent("render") == 2
     second.reserve("render", ["a", "b"])
     second.settle(["a", "b"], cached=False)
     assert totals(store)["renders"] == 2
+    assert totals(store)["unknown"] == {"render": 2}
     assert second.room("render") == 1
+
+
+def test_doing_again_what_a_kill_cut_off_is_refused_when_it_does_not_fit(store: RunStore) -> None:
+    Ledger(store, Caps(), 1).reserve("render", ["a", "b"])
+    second = Ledger(store, Caps(max_renders=3), 2)
+    with pytest.raises(BudgetReached, match="2 of 3 pictures are spent, and 2 more are needed; raise --max-renders"):
+        second.reserve("render", ["a", "b"])
+    assert second.spent("render") == 2
 
 
 def test_an_unknown_price_makes_the_sum_unknown_not_zero(store: RunStore) -> None:

@@ -174,12 +174,12 @@ def test_allow_list_refuses_other_libraries(copy):
 
 
 def test_the_miniworlds_own_autoencoder_is_loaded_by_name(copy, monkeypatch):
-    from miniworld.patch_vae import LinearPatchVAE
+    from miniworld.patch_vae import PatchVAE
 
     torch.manual_seed(0)
     shutil.rmtree(copy / "vae")
-    LinearPatchVAE(latent_channels=4, block_out_channels=(4, 4, 4, 4)).save_pretrained(copy / "vae")
-    edit_index(copy, vae=["miniworld.patch_vae", "LinearPatchVAE"])
+    PatchVAE(latent_channels=4, block_out_channels=(4, 4, 4, 4)).save_pretrained(copy / "vae")
+    edit_index(copy, vae=["miniworld.patch_vae", "PatchVAE"])
     monkeypatch.delitem(sys.modules, "miniworld.patch_vae")
     renderer = load_renderer(str(copy), RenderSettings(chunk=2))
     assert pixels(renderer.render(REQUESTS[:2]))[0].shape == (32, 32, 3)
