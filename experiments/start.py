@@ -86,9 +86,11 @@ def check_price(config: RunConfig) -> None:
     Raises:
         BadInput: with the fix.
     """
+    agents = config.agents
+    if config.budget.max_usd is None and agents.price_in is None and agents.price_out is None:
+        return
     from agents.prices import price_of
 
-    agents = config.agents
     price = price_of(agents.llm, api_base=agents.api_base, price_in=agents.price_in, price_out=agents.price_out)
     if config.budget.max_usd is not None and price is None:
         raise BadInput(
