@@ -107,9 +107,11 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
     )
     renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
     specs = [config.score.scorer or str(miniworld.SCORER), *watched_specs(config)]
-    scorer, *watched = (
-        load_scorer(spec, chunk=config.score.chunk, threads=config.render.threads) for spec in dict.fromkeys(specs)
-    )
+    scorers: dict[str, Scorer] = {}  # by name: the optimised one is not watched as well
+    for spec in dict.fromkeys(specs):
+        loaded = load_scorer(spec, chunk=config.score.chunk, threads=config.render.threads)
+        scorers.setdefault(loaded.name, loaded)
+    scorer, *watched = scorers.values()
     return Models(chat, renderer, scorer, tuple(watched))
 
 
@@ -117,7 +119,7 @@ def watched_specs(config: RunConfig) -> Sequence[str]:
     """Return the scorers that watch: those of the configuration, or with an embedded pipeline the embedded ones."""
     if config.score.watch is not None:
         return config.score.watch
-    return miniworld.OTHER_SCORERS if _embedded(config) else ()
+    return (str(miniworld.SCORER), *miniworld.OTHER_SCORERS) if _embedded(config) else ()
 
 
 def load_chat(agents: AgentsSection, *, api_base: str | None = None) -> ChatModel:
