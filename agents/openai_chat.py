@@ -44,9 +44,9 @@ class OpenAIChatModel:
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Answer the messages; see ChatModel."""
-        client = self._client()
+        endpoint = self._endpoint()
         return await with_retries(
-            lambda: self._call(client, request),
+            lambda: self._call(endpoint, request),
             policy=self._retry,
             name=self.name,
             jitter_key=digest([[message.role, message.content] for message in request.messages]),
@@ -54,8 +54,11 @@ class OpenAIChatModel:
             tokens=estimated_tokens(request),
         )
 
-    def _client(self) -> Any:
-        """Return the client of the running event loop (it does not survive its loop)."""
+    def _endpoint(self) -> Any:
+        """Return the chat endpoint of the running event loop's client (it does not survive its loop).
+
+        Looking it up imports a good part of the openai package: not in a request's time.
+        """
         import openai
 
         loop = asyncio.get_running_loop()
@@ -70,16 +73,16 @@ class OpenAIChatModel:
                 default_headers=None if self._official else elsewhere,
                 http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False),
             )
-            self._bound = (loop, client)
+            self._bound = (loop, client.chat.completions)
         return self._bound[1]
 
-    async def _call(self, client: Any, request: ChatRequest) -> Completion:
+    async def _call(self, endpoint: Any, request: ChatRequest) -> Completion:
         import openai
 
         start, arguments = time.perf_counter(), self._arguments(request)
         failure: CallFailure
         try:
-            return read_response(await client.chat.completions.create(**arguments), start)
+            return read_response(await endpoint.create(**arguments), start)
         except openai.APITimeoutError:
             failure = CallFailure(f"no answer within {self._retry.timeout:g} s")
         except openai.APIConnectionError:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import BudgetReached
+from core.errors import BudgetReached, ProviderError
 from core.records import ChatRequest, Completion, Message
-from core.scope import call_scope
+from core.scope import call_scope, note_request
 from experiments.metered import MeteredChat
 from prompt_db.cache_store import CacheStore
-from prompt_db.ledger import Caps, Ledger, totals
+from prompt_db.ledger import Caps, Ledger, requests, totals
 from prompt_db.run_store import RunStore
 
 
@@ -55,7 +55,9 @@ def test_the_same_request_is_asked_once_and_charged_twice(tools) -> None:
     assert (totals(store)["llm_calls"], totals(store)["llm_calls_cached"]) == (2, 1)
 
 
-@pytest.mark.parametrize("changes", [{"replicate": 1}, {"temperature": 0.1}, {"max_tokens": 5}])
+@pytest.mark.parametrize(
+    "changes", [{"replicate": 1}, {"temperature": 0.1}, {"max_tokens": 5}, {"json_schema": {"type": "object"}}]
+)
 def test_whatever_changes_a_reply_changes_its_key(tools, changes) -> None:
     store, cache = tools
     chat = MeteredChat(Scripted(), cache, Ledger(store, Caps(), 1))
@@ -94,3 +96,53 @@ def test_a_call_outside_any_scope_is_a_bug(tools) -> None:
     chat = MeteredChat(Scripted(), cache, Ledger(store, Caps(), 1))
     with pytest.raises(LookupError, match="outside call_scope"):
         asyncio.run(chat.complete(ChatRequest((Message("user", "hello"),))))
+
+
+@dataclass
+class Flaky:
+    """Notes its requests as a real chat model does; the last one says how the call ends."""
+
+    outcomes: list[str]
+    finish: str = "stop"
+    text: str = "fine"
+    name: str = "flaky"
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        for outcome in self.outcomes:
+            note_request()(outcome)
+        if self.outcomes[-1] == "401":
+            raise ProviderError("refused")
+        if self.outcomes[-1] == "hang":
+            note_request()
+            await asyncio.sleep(60)
+        return Completion(self.text, 3, 2, finish_reason=self.finish)
+
+
+def test_every_request_is_stored_with_how_it_ended(tools) -> None:
+    store, cache = tools
+    ledger = Ledger(store, Caps(), 1)
+    ask(MeteredChat(Flaky(["429", "500", "ok"]), cache, ledger), "a")
+    ask(MeteredChat(Flaky(["ok"]), cache, ledger), "b")  # from the cache: nothing is sent
+    assert requests(store) == {"429": 1, "500": 1, "ok": 1}
+    with pytest.raises(ProviderError):
+        ask(MeteredChat(Flaky(["401"]), cache, ledger), "c", replicate=1)
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(cancelled(MeteredChat(Flaky(["500", "hang"]), cache, ledger)), 0.2))
+    assert requests(store) == {"500": 2, "401": 1, "429": 1, "cut off": 1, "hang": 1, "ok": 1}
+    assert totals(store)["llm_requests"] == 7
+
+
+async def cancelled(chat: MeteredChat) -> None:
+    with call_scope("d"):
+        await chat.complete(ChatRequest((Message("user", "hello"),), 2))
+
+
+@pytest.mark.parametrize(
+    ("finish", "text"), [("length", "cut"), ("content_filter", ""), ("refusal", "x"), ("stop", " ")]
+)
+def test_a_reply_that_was_cut_or_refused_is_never_kept(tools, finish, text) -> None:
+    store, cache = tools
+    ledger = Ledger(store, Caps(), 1)
+    ask(MeteredChat(Flaky(["ok"], finish, text), cache, ledger), "a")
+    again = ask(MeteredChat(Flaky(["ok"]), cache, ledger), "b")
+    assert (again.text, again.cached) == ("fine", False)
