@@ -19,7 +19,7 @@ from cli.options import (
     PriceOut,
     Quiet,
 )
-from cli.output import Bar, emit, say, show_summary
+from cli.output import Bar, emit, say, show_forecast, show_summary
 
 
 def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
@@ -53,13 +53,16 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     max_seconds: MaxSeconds = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it will cost: two probe pictures, no LLM call, no run.")
+    ] = False,
     quiet: Quiet = False,
     home: Home = HOME,
     json: Json = False,
 ) -> None:
     """Find the instruction that makes your prompts better, and prove it on prompts it never saw."""
     from cli.main import STARTED
-    from experiments.start import start_run
+    from experiments.start import checked_config, start_run
 
     flags: dict[str, Any] = {
         "prompts": prompts,
@@ -85,8 +88,23 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         "price_in": price_in,
         "price_out": price_out,
     }
+    if dry_run:
+        planned = checked_config(home, config, flags, instructions=instructions, from_run=from_run)
+        _show_plan(home, planned, api_base=api_base, json=json)
+        return
     started = start_run(home, run, config, flags, instructions=instructions, from_run=from_run)
     finish(started.folder, started.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=True)
+
+
+def _show_plan(home: Path, config: Any, *, api_base: str | None, json: bool) -> None:
+    """Show what a run would take."""
+    from experiments.dry_run import dry_run as forecast
+
+    plan = forecast(home, config, api_base=api_base)
+    if json:
+        emit(plan)
+    else:
+        show_forecast(plan)
 
 
 def finish(

@@ -127,6 +127,31 @@ def dollars(usd: float) -> str:
     return f"${usd:,.2f}" if usd >= 0.01 or not usd else f"${usd:.2g}"
 
 
+def show_forecast(plan: Mapping[str, Any]) -> None:
+    """Print what a run would take, expected and at worst, beside its caps."""
+    table = Table(title="what this run takes", title_justify="left")
+    for heading in ("", "expected", "at worst", "cap"):
+        table.add_column(heading, justify="right" if heading else "left")
+    names = {"renders": "pictures", "scores": "scores", "llm_calls": "LLM calls", "llm_tokens": "tokens"}
+    for key in ("renders", "scores", "llm_calls", "llm_tokens", "usd", "seconds"):
+        amounts = [plan["expected"][key], plan["worst"][key], plan["caps"].get(f"max_{key}")]
+        shown = ["" if amount is None and place == 2 else _amount(key, amount) for place, amount in enumerate(amounts)]
+        table.add_row(names.get(key, "USD" if key == "usd" else key), *shown)
+    console.print(table)
+    say("two probe pictures were drawn and thrown away, no LLM was called, no run was created")
+    say("expected: 4 bytes a token, replies of a quarter of their limit; at worst: 1 byte a token, all asked for twice")
+    if plan["price"] is None:
+        say("USD is unknown: give --price-in and --price-out (USD per million tokens)")
+    if plan["refused"]:
+        say(f"this run would be refused: {plan['refused']}")
+
+
+def _amount(key: str, amount: float | None) -> str:
+    if amount is None:
+        return "unknown"
+    return dollars(amount) if key == "usd" else f"{amount:,.0f}"
+
+
 def show_watched(summary: Mapping[str, Any]) -> None:
     """Print what the watched scorers say of the test, if there are any."""
     if not summary.get("watched"):

@@ -54,7 +54,7 @@ def run(
         ProviderError: the LLM provider refused; the run can be resumed.
     """
     prompts = run_prompts(config)
-    _check_caps(config, loop_plan(config, prompts))
+    check_counts(config, loop_plan(config, prompts))
     store = RunStore.writer(folder.database)
     try:
         session = store.append("session", {"pid": os.getpid(), "started": started})
@@ -71,7 +71,7 @@ def run(
         store.close()
 
 
-def _check_caps(config: RunConfig, plan: Any) -> None:
+def check_counts(config: RunConfig, plan: Any) -> None:
     """Refuse a run whose caps on renders and LLM calls are below what its evaluation and one pull need.
 
     Raises:

@@ -35,6 +35,23 @@ def start_run(
     Raises:
         BadInput: config, flags, prompts or instructions cannot be used; nothing was created.
     """
+    config = checked_config(home, config_file, flags, instructions=instructions, from_run=from_run)
+    return OpenRun(create_folder(home, name, config.model_dump(mode="json")), config)
+
+
+def checked_config(
+    home: Path,
+    config_file: Path | None,
+    flags: Mapping[str, Any],
+    *,
+    instructions: Path | None = None,
+    from_run: str | None = None,
+) -> RunConfig:
+    """Return the configuration of a new run, after all cheap checks; nothing is created.
+
+    Raises:
+        BadInput: config, flags, prompts or instructions cannot be used.
+    """
     extra: list[str] = []
     if from_run is not None:
         extra += best_of(existing_folder(home, from_run))
@@ -47,7 +64,7 @@ def start_run(
         from experiments.data import run_prompts
 
         run_prompts(config)
-    return OpenRun(create_folder(home, name, config.model_dump(mode="json")), config)
+    return config
 
 
 def open_run(

@@ -177,15 +177,31 @@ def open_library(home: Path, corpus: str | None) -> tuple[Library, str]:
 
 @contextmanager
 def open_bench(
-    folder: RunFolder, config: RunConfig, models: Models, progress: Progress, *, session: int, store: RunStore
+    folder: RunFolder,
+    config: RunConfig,
+    models: Models,
+    progress: Progress,
+    *,
+    session: int,
+    store: RunStore,
+    library_home: Path | None = None,
 ) -> Iterator[Workbench]:
     """Lay out the workbench of a run, storing its prompts and first arms if they are not stored yet.
+
+    Args:
+        folder: the run's folder.
+        config: its configuration.
+        models: its models.
+        progress: told what happens.
+        session: number of this process's session.
+        store: the run's facts.
+        library_home: where the prompt library lies, if not in the folder's home.
 
     Raises:
         BadInput: prompts, templates or corpus cannot be used, or a model differs from the one the run began with.
     """
     templates = load_templates(Path(config.agents.templates) if config.agents.templates else None)
-    library, corpus = open_library(folder.home, config.prompts.corpus)
+    library, corpus = open_library(library_home or folder.home, config.prompts.corpus)
     if not store.prompts():
         store.add_prompts(run_prompts(config))
     pin_identity(store, models, templates, library.digest(corpus))

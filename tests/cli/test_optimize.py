@@ -98,7 +98,7 @@ def test_ctrl_c_is_exit_130_with_the_resume_command_and_loses_nothing(
     brushup: Brushup, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Path
 ) -> None:
     config, home = write_toml(tmp_path), tmp_path / "runs"
-    stopped = Models(models.chat, Interrupting(), models.scorer)
+    stopped = Models(models.chat, Interrupting(), models.scorer, models.watched)
     with monkeypatch.context() as patch:
         patch.setattr(experiments.run, "load_models", lambda config, api_base=None: stopped)
         done = brushup("optimize", config, "--run", "one", "--home", home, "--json")

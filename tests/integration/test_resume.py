@@ -155,7 +155,7 @@ def test_ctrl_c_ends_after_the_step_in_hand_and_resumes(whole, tmp_path: Path) -
             return super().render(requests)
 
     models = fake_models()
-    stopped = Models(models.chat, Interrupting(), models.scorer)
+    stopped = Models(models.chat, Interrupting(), models.scorer, models.watched)
     with pytest.raises(Interrupted):
         run(folder, config, Silent(), started=time.time(), models=stopped)
     run(folder, config, Silent(), started=time.time(), models=fake_models())
