@@ -54,3 +54,20 @@ def test_every_flag_names_a_key_that_exists() -> None:
     for target in FLAGS.values():
         section, key = target.split(".")
         assert key in dumped[section]
+
+
+def test_limits_of_the_config_reach_the_chat_model() -> None:
+    from agents.limits import Limits
+    from experiments.wiring import load_chat
+
+    raw = {
+        "llm": "m",
+        "api_base": "http://localhost:1/v1",
+        "concurrency": 3,
+        "rpm": 10,
+        "tpm": 5000,
+        "json_schema": "off",
+    }
+    chat = load_chat(parse_config({"agents": raw}, source="the test").agents)
+    assert chat._gate._limits == Limits(3, 10, 5000)  # type: ignore[attr-defined]
+    assert chat._unsupported == {"response_format"}  # type: ignore[attr-defined]
