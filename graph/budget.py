@@ -8,10 +8,12 @@ from graph.blocks import train_batch
 from graph.state import Work
 from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
 from prompt_db.caps import CAP_KINDS, Amounts, total
-from prompt_db.ledger import busy_seconds
+from prompt_db.ledger import KINDS, busy_seconds, loop_seconds
 
 SPLIT = {"validate": "validation", "test": "test"}
 EXPANSION_CALLS = 2
+SLACK = 1.1
+"""The time set aside for the evaluation is this much longer than expected."""
 
 
 def reserved_evaluation(plan_: LoopPlan, *, frequent: bool) -> dict[str, int]:
@@ -50,15 +52,21 @@ def _money(cost: CallCost) -> dict[str, float]:
 
 
 def expected_seconds(bench: Workbench, amounts: Amounts) -> float:
-    """Return about how long so much work takes, from what this run's work took so far; 0 without a cap on seconds."""
+    """Return about how long so much work takes, from what this run's work took so far; 0 without a cap on seconds.
+
+    Each kind counts at its mean so far (what came from the cache left out), and all of it is stretched by what the loop
+    took beside its work: deciding, storing, waiting for a busy machine.
+    """
     if bench.ledger.caps.max_seconds is None:
         return 0.0
-    seconds = 0.0
-    for kind, amount in amounts.items():
+    seconds = working = 0.0
+    for kind in KINDS:
         sql = "SELECT count(*) AS n FROM charge WHERE kind = ? AND status = 'done' AND cached = 0"
-        done = bench.store.rows(sql, [kind])[0]["n"]
-        seconds += amount * busy_seconds(bench.store, kind) / done if done else 0.0
-    return seconds
+        done, busy = bench.store.rows(sql, [kind])[0]["n"], busy_seconds(bench.store, kind)
+        working += busy
+        seconds += amounts.get(kind, 0) * busy / done if done else 0.0
+    stretch = max(1.0, loop_seconds(bench.store)[1] / working) if working else 1.0
+    return SLACK * stretch * seconds
 
 
 def evaluation_needs(bench: Workbench, candidate: Instruction | None = None) -> Amounts:

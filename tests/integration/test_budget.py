@@ -21,7 +21,7 @@ from experiments.wiring import Models
 from prompt_db.caps import CAP_KINDS, Caps
 from prompt_db.ledger import Ledger
 from prompt_db.run_store import RunStore
-from tests.fakes import fake_models
+from tests.fakes import FakeRenderer, fake_models
 from tests.integration.world import stub_config, stub_folder
 
 RUNS = 20
@@ -109,3 +109,52 @@ def test_no_counted_cap_is_ever_overshot(uncapped, cap, record_property) -> None
     record_property("S4", f"{cap.kind}: {len(shares)} ended, {refused} refused, most spent/cap {max(shares):.4f}")
     assert len(shares) >= 5
     assert refused >= 1
+
+
+class Slow(FakeRenderer):
+    """Takes a tenth of a second a chunk."""
+
+    def render(self, requests):
+        time.sleep(0.1)
+        return super().render(requests)
+
+
+@pytest.mark.slow
+def test_seconds_stop_the_loop_and_leave_time_for_the_evaluation(tmp_path: Path) -> None:
+    sizes = {**SMALL, "run": {"rounds": 300, "batch_size": 2, "pulls_per_round": 3, "children": 1}}
+    models = replace(models_with(RandomUsage()), renderer=Slow())
+    config = stub_config(tmp_path, **sizes, budget={"max_seconds": 60.0})
+    folder = stub_folder(tmp_path, config)
+    summary = run(folder, config, Silent(), started=time.time() - 40, models=models)
+    assert summary["stop_reason"] == "budget"
+    assert summary["holdout"]["best_minus_naive"]["n"] >= 15
+
+
+def test_seconds_that_loading_has_used_up_refuse_the_run(tmp_path: Path) -> None:
+    models = models_with(RandomUsage())
+    config = stub_config(tmp_path, **SMALL, budget={"max_seconds": 5.0})
+    with pytest.raises(BudgetReached, match=r"--max-seconds is 5; loading the models alone took .* nothing was spent"):
+        run(stub_folder(tmp_path, config), config, Silent(), started=time.time() - 10, models=models)
+    assert not models.chat.asked
+    assert not models.renderer.drawn
+
+
+@pytest.mark.slow
+def test_out_of_time_in_the_evaluation_a_run_goes_on_under_a_higher_cap(tmp_path: Path) -> None:
+    class Stalls(FakeRenderer):
+        def render(self, requests):
+            if len(self.drawn) > 40:  # the evaluation has begun
+                time.sleep(1.5)
+            return super().render(requests)
+
+    models = replace(models_with(RandomUsage()), renderer=Stalls())
+    raw = {**SMALL, "run": {"rounds": 1, "batch_size": 2, "pulls_per_round": 3, "children": 1}}
+    config = stub_config(tmp_path, **raw, budget={"max_seconds": 1000.0})
+    folder = stub_folder(tmp_path, config)
+    late = time.time() - 985
+    with pytest.raises(BudgetReached, match=r"of 1000.0 s are spent; raise --max-seconds"):
+        run(folder, config, Silent(), started=late, models=models)
+    config = stub_config(tmp_path, **raw, budget={"max_seconds": 9000.0})
+    summary = run(folder, config, Silent(), started=time.time(), models=models_with(RandomUsage()))
+    assert summary["status"] == "completed"
+    assert spent_in(folder, "seconds") > 985
