@@ -63,9 +63,12 @@ class AgentsSection(_Section):
     price_in: float | None = Field(
         None,
         ge=0,
+        allow_inf_nan=False,
         description="USD per million tokens sent. Default: litellm's price table; unknown behind `api_base`.",
     )
-    price_out: float | None = Field(None, ge=0, description="USD per million tokens received; give both or none.")
+    price_out: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="USD per million tokens received; give both or none."
+    )
     generator_exemplars: int = Field(3, ge=0, le=50, description="Professional prompts shown to the Generator.")
     modifier_exemplars: int = Field(12, ge=0, le=100, description="Professional prompts shown to the Modifier.")
 
@@ -117,9 +120,14 @@ class BudgetSection(_Section):
         None, ge=1, description="Most LLM calls; a repeated request that may be billed is one."
     )
     max_llm_tokens: int | None = Field(None, ge=1, description="Most LLM tokens, sent and received.")
-    max_usd: float | None = Field(None, gt=0, description="Most USD for the LLM; its price must be known.")
+    max_usd: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Most USD for the LLM; its price must be known."
+    )
     max_seconds: float | None = Field(
-        None, gt=0, description="Most wall seconds over all sessions; may be overshot by the chunk in hand."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most wall seconds over all sessions; may be overshot by the chunk in hand.",
     )
 
 
