@@ -124,9 +124,12 @@ def finish(
     except (Interrupted, KeyboardInterrupt):
         bar.close()
         raise Interrupted(f"interrupted; go on with: brushup resume {folder.name} --home {folder.home}") from None
-    except (BadInput, BudgetReached):
+    except (BadInput, BudgetReached) as error:
         if fresh:
             forget_if_untouched(folder)
+        if isinstance(error, BudgetReached) and folder.path.exists():
+            bar.close()
+            raise BudgetReached(f"{error}, with: brushup resume {folder.name} --home {folder.home}") from None
         raise
     finally:
         bar.close()

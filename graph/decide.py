@@ -89,7 +89,7 @@ def _refuse_without_evidence(bench: Workbench, flag: str) -> None:
     if not bench.store.rows("SELECT 1 FROM pull WHERE status = 'told' LIMIT 1"):
         raise BudgetReached(
             f"{flag} is reached before the first pull has given a result, with what validation and test need set "
-            f"aside; raise {flag} and resume the run"
+            f"aside; raise {flag}"
         )
 
 
