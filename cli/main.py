@@ -34,9 +34,11 @@ def register() -> None:
 
     for name, function in commands().items():
         app.command(name)(function)
+    from cli.cache import cache_app
     from cli.prompts import prompts_app
 
     app.add_typer(prompts_app, name="prompts")
+    app.add_typer(cache_app, name="cache")
 
 
 def main() -> None:

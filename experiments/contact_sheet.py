@@ -1,12 +1,14 @@
 """The contact sheet: held-out prompts in rows; naive, initial and best instruction in columns, on the same seed."""
 
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from core.records import NAIVE, Prompt
+from graph.pictures import restore_pictures
 from graph.workbench import INITIAL, Workbench
 
 TILE = 256
@@ -31,6 +33,8 @@ def draw_contact_sheet(bench: Workbench, best: str, path: Path) -> None:
         (prompt, [_cell(bench, arm, prompt) for arm in columns.values()])
         for prompt in chosen_prompts(bench.prompts("test"), ROWS)
     ]
+    lost = restore_pictures(bench, [cell.image.stem for _, cells in rows for cell in cells if cell.image])
+    rows = [(prompt, [_without(cell, lost) for cell in cells]) for prompt, cells in rows]
     sheet = compose(list(columns), rows)
     sheet.save(path, format="PNG", optimize=True)
 
@@ -53,6 +57,10 @@ def _cell(bench: Workbench, arm: str, prompt: Prompt) -> Cell:
     if not found:
         return Cell(None, "(failed)")
     return Cell(bench.images.path(found[0]["key"]), found[0]["prompt"])
+
+
+def _without(cell: Cell, lost: Collection[str]) -> Cell:
+    return Cell(None, cell.prompt) if cell.image and cell.image.stem in lost else cell
 
 
 def compose(headings: list[str], rows: list[tuple[Prompt, list[Cell]]]) -> Image.Image:

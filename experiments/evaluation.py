@@ -12,6 +12,7 @@ from experiments.contact_sheet import draw_contact_sheet
 from experiments.folder import RunFolder, write_json
 from experiments.health import LoopHistory, falling_scorers, warnings
 from graph.decide import finalists, winner
+from graph.pictures import restore_pictures
 from graph.workbench import FREQUENT, INITIAL, Workbench
 from prompt_db.ledger import overruns, totals
 
@@ -122,6 +123,8 @@ def add_truth(bench: Workbench, best: str) -> None:
             and blocks[row["block_id"]].split == "test"
             and row["block_id"] not in known.get(arm, {})
         ]
+        lost = restore_pictures(bench, [row["key"] for row in todo])
+        todo = [row for row in todo if row["key"] not in lost]
         if not todo:
             continue
         images = []

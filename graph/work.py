@@ -21,6 +21,7 @@ from core.scope import call_scope, current_scope
 from core.seeding import derive_seed
 from core.text import digest
 from graph.budget import refine_scope
+from graph.pictures import LOST, Drawn, restore_pictures, store_pictures
 from graph.state import LoopState, RefineTask, Work
 from graph.workbench import Workbench
 from rendering.cache import render_key
@@ -163,8 +164,12 @@ async def _store_chunk(
     keys: dict[tuple[str, str], str],
     drawn: dict[tuple[str, str], RenderResult],
 ) -> None:
-    pictures = [(keys[pair], result.image) for pair, result in drawn.items() if result.image is not None]
-    await asyncio.to_thread(bench.images.put_many, pictures)
+    pictures = [
+        Drawn(keys[pair], wanted[pair], result.image, *pair)
+        for pair, result in drawn.items()
+        if result.image is not None
+    ]
+    await asyncio.to_thread(store_pictures, bench, pictures)
     _store_renders(bench, {pair: (wanted[pair], keys[pair], r.error) for pair, r in drawn.items()}, cached=False)
 
 
@@ -226,11 +231,14 @@ async def _score_by(bench: Workbench, work: Work, scorer: Scorer) -> None:
     for chunk in chunks(todo, scorer.chunk):
         check_stop(bench)
         bench.ledger.reserve("score", [_score_charge(scorer, pair) for pair in chunk])
-        items = [(wanted[pair][1], wanted[pair][2]) for pair in chunk]
+        lost = await asyncio.to_thread(restore_pictures, bench, [wanted[pair][1].stem for pair in chunk])
+        there = [pair for pair in chunk if wanted[pair][1].stem not in lost]
+        results = {pair: Score(None, LOST) for pair in chunk if pair not in set(there)}
+        items = [(wanted[pair][1], wanted[pair][2]) for pair in there]
         with bench.ledger.busy("score"):
-            scores = await asyncio.to_thread(_score_files, scorer, items)
-        log_calls("score", [wanted[pair][0] for pair in chunk])
-        results = dict(zip(chunk, scores, strict=True))
+            scores = await asyncio.to_thread(_score_files, scorer, items) if items else []
+        log_calls("score", [wanted[pair][0] for pair in there])
+        results |= dict(zip(there, scores, strict=True))
         bench.cache.put_scores({wanted[pair][0]: s.value for pair, s in results.items() if s.value is not None})
         _store_scores(bench, scorer, results, cached=False)
 

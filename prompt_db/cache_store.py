@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from core.records import Completion
-from prompt_db.schema import open_writable
+from prompt_db.schema import open_readonly, open_writable
 
 
 def _create_tables(database: Database) -> None:
@@ -59,3 +59,23 @@ class CacheStore:
         with self._lock, self._db.atomic():
             for key, value in values.items():
                 self._db.execute("INSERT OR IGNORE INTO score (key, value) VALUES (?, ?)", [key, value])
+
+
+def cached_counts(path: Path) -> tuple[int, int]:
+    """Return how many scores and replies a cache's database holds, without writing to it; (0, 0) when there is none.
+
+    Raises:
+        BadInput: damaged, or of a newer schema.
+    """
+    if not path.is_file():
+        return 0, 0
+    database = open_readonly(path, CACHE_MIGRATIONS)
+    try:
+        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        counts = [
+            int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) if table in there else 0
+            for table in ("score", "reply")
+        ]
+    finally:
+        database.close()
+    return counts[0], counts[1]

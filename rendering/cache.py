@@ -4,16 +4,20 @@ import io
 import os
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from core.errors import BadInput
 from core.interfaces import Renderer
 from core.records import RenderRequest
 from core.text import digest
+from rendering.infotext import png_safe
 
 _KEY = re.compile(r"[0-9A-Za-z_-]{2,128}")
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -31,8 +35,28 @@ def render_key(renderer: Renderer, request: RenderRequest) -> str:
     return digest([*what, request.prompt, request.negative_prompt, request.seed], 32)
 
 
+@dataclass(frozen=True)
+class CacheFile:
+    """A file of the cache.
+
+    Attributes:
+        path: where it is.
+        key: the picture's key, "" for a temporary file.
+        size: bytes.
+        used: when it was last written or taken from the cache, `time.time()`.
+    """
+
+    path: Path
+    key: str
+    size: int
+    used: float
+
+
 class ImageCache:
-    """PNG files at `root/ab/<key>.png`. Several processes may share a root: files appear whole or not at all."""
+    """PNG files at `root/ab/<key>.png`. Several processes may share a root: files appear whole or not at all.
+
+    A file's modification time says when the picture was last used.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -48,7 +72,10 @@ class ImageCache:
         return self.root / key[:2] / f"{key}.png"
 
     def get(self, key: str) -> Path | None:
-        """Return the picture's file, or None when it is missing, truncated or corrupt (checksums are verified)."""
+        """Return the picture's file, or None when it is missing, truncated or corrupt (checksums are verified).
+
+        A picture that is found counts as used now.
+        """
         path = self.path(key)
         try:
             content = path.read_bytes()
@@ -58,13 +85,31 @@ class ImageCache:
                 image.verify()
         except (OSError, SyntaxError, ValueError):  # what Pillow raises for a missing or broken file
             return None
+        with suppress(OSError):  # a cache that cannot be written can still be read
+            os.utime(path)
         return path
 
-    def put_many(self, pictures: Sequence[tuple[str, Image.Image]]) -> list[Path]:
+    def files(self) -> Iterator[CacheFile]:
+        """Yield every picture and every temporary file, in no particular order; another process may remove them."""
+        for path in self.root.glob("*/*"):
+            picture = path.suffix == ".png" and _KEY.fullmatch(path.stem)
+            if picture or (path.name.startswith(".") and path.suffix == ".tmp"):
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    yield CacheFile(path, path.stem if picture else "", found.st_size, found.st_mtime)
+
+    def put_many(
+        self, pictures: Sequence[tuple[str, Image.Image]], texts: Mapping[str, Mapping[str, str]] | None = None
+    ) -> list[Path]:
         """Store pictures by key and return their files, in order.
 
         Each file is written beside its place, synced and renamed; then the folders are synced. When the call returns,
-        all pictures survive a crash. The same picture always gives the same bytes.
+        all pictures survive a crash. The same picture with the same texts always gives the same bytes.
+
+        Args:
+            pictures: keys and pictures.
+            texts: PNG text chunks by key (`rendering.infotext`). They are not part of a picture's identity: a picture
+                that is found in the cache is not written again, so the texts of its first writer stay.
 
         Raises:
             BadInput: the disk is full or the folder cannot be written; what was written so far stays usable.
@@ -75,7 +120,8 @@ class ImageCache:
             for folder in folders:
                 _make_folder(folder)
             with ThreadPoolExecutor(max_workers=_WRITERS) as pool:
-                list(pool.map(_write, paths, [image for _, image in pictures]))
+                contents = [(image, (texts or {}).get(key, {})) for key, image in pictures]
+                list(pool.map(_write, paths, contents))
                 list(pool.map(_sync_folder, folders))
         except OSError as error:
             reason = error.strerror or str(error)
@@ -86,10 +132,12 @@ class ImageCache:
         return paths
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """Return a picture as PNG: always the same bytes for the same pixels, without metadata."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "PNG", compress_level=6, icc_profile=None)
+def png_bytes(image: Image.Image, texts: Mapping[str, str] | None = None) -> bytes:
+    """Return a picture as PNG: always the same bytes for the same pixels and texts, without any other metadata."""
+    buffer, chunks = io.BytesIO(), PngInfo()
+    for keyword, text in png_safe(texts or {}).items():
+        chunks.add_text(keyword, text)
+    image.convert("RGB").save(buffer, "PNG", compress_level=6, icc_profile=None, pnginfo=chunks)
     return buffer.getvalue()
 
 
@@ -107,11 +155,11 @@ def _missing(folder: Path) -> Iterable[Path]:
         folder = folder.parent
 
 
-def _write(path: Path, image: Image.Image) -> None:
+def _write(path: Path, content: tuple[Image.Image, Mapping[str, str]]) -> None:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(png_bytes(image))
+            file.write(png_bytes(*content))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

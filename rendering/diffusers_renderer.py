@@ -38,6 +38,7 @@ class DiffusersRenderer:
         self.name = name
         self.revision = revision
         self.chunk = settings.chunk
+        self.sampler = type(pipeline.scheduler).__name__.removesuffix("Scheduler")
         self._pipeline = pipeline
         self._threads = threads
         accepted = inspect.signature(pipeline.__call__).parameters
