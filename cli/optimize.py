@@ -39,7 +39,9 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     free_llm_vram: Annotated[
         bool, typer.Option("--free-llm-vram", help="Unload the LLM (Ollama only) before pictures are drawn.")
     ] = False,
-    renderer: Annotated[str | None, typer.Option(help="Folder or hub id of a diffusers pipeline.")] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a diffusers pipeline, or a1111=URL, comfyui=URL.")
+    ] = None,
     scorer: Annotated[str | None, typer.Option(help="Folder or NAME=FILE of a preference model.")] = None,
     watch_scorer: Annotated[
         list[str] | None, typer.Option(help="A scorer that only watches; may be given several times.")

@@ -74,15 +74,26 @@ class AgentsSection(_Section):
 
 
 class RenderSection(_Section):
-    """The diffusion pipeline."""
+    """The diffusion pipeline, or the server that draws."""
 
-    renderer: str | None = Field(None, description="Folder or hub id of a diffusers pipeline. Default: the miniworld.")
+    renderer: str | None = Field(
+        None,
+        description="Folder or hub id of a diffusers pipeline, `a1111=URL` or `comfyui=URL`. Default: the miniworld.",
+    )
     steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps.")
     guidance: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance scale.")
     width: int | None = Field(None, ge=8, le=8192, description="Pixels.")
     height: int | None = Field(None, ge=8, le=8192, description="Pixels.")
     chunk: int = Field(8, ge=1, le=256, description="Pictures drawn at once; part of a picture's identity.")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; part of a picture's identity.")
+    sampler: str | None = Field(None, description="Servers only: the sampler's name there. Default: Euler.")
+    checkpoint: str | None = Field(
+        None, description="Servers only: the checkpoint's name there. Default: the loaded one, or the only one."
+    )
+    workflow: str | None = Field(
+        None, description="ComfyUI only: a workflow exported in API form. Default: plain text to image."
+    )
+    timeout: float = Field(300.0, gt=0, le=86400, description="Servers only: seconds for one picture.")
 
 
 class ScoreSection(_Section):

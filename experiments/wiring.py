@@ -104,6 +104,10 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
         height=render.height,
         chunk=render.chunk,
         threads=render.threads,
+        sampler=render.sampler,
+        checkpoint=render.checkpoint,
+        workflow=render.workflow,
+        timeout=render.timeout,
     )
     renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
     specs = [config.score.scorer or str(miniworld.SCORER), *watched_specs(config)]

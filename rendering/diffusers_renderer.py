@@ -16,10 +16,10 @@ import torch
 import transformers
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from PIL import Image
 
 from core.errors import BadInput
 from core.records import RenderRequest, RenderResult
+from rendering.checks import one_line, result_of, unencodable
 from rendering.folder import OWN_LIBRARIES, PipelineFolder, inspect_folder
 from rendering.settings import RenderSettings
 
@@ -69,7 +69,7 @@ class DiffusersRenderer:
         """
         if len(requests) > self.chunk:
             raise ValueError(f"{len(requests)} requests for a chunk of {self.chunk}")
-        errors = [_unencodable(request) for request in requests]
+        errors = [unencodable(request) for request in requests]
         fit = [request for request, error in zip(requests, errors, strict=True) if not error]
         if not fit:
             return [RenderResult(None, error) for error in errors]
@@ -78,7 +78,7 @@ class DiffusersRenderer:
         try:
             drawn = iter(self._draw(fit))
         except torch.OutOfMemoryError as error:
-            return [RenderResult(None, f"out of memory at chunk {self.chunk}: {_one_line(error)}") for _ in requests]
+            return [RenderResult(None, f"out of memory at chunk {self.chunk}: {one_line(error)}") for _ in requests]
         return [RenderResult(None, error) if error else next(drawn) for error in errors]
 
     def _draw(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
@@ -98,6 +98,9 @@ class DiffusersRenderer:
 
 def load_diffusers_renderer(source: str, settings: RenderSettings) -> DiffusersRenderer:
     """Load a pipeline from a folder or the hub; see `rendering.load_renderer`."""
+    for key in ("sampler", "checkpoint", "workflow"):
+        if getattr(settings, key) is not None:
+            raise BadInput(f"render.{key} is for servers (a1111=ADDRESS, comfyui=ADDRESS); leave it out for {source}")
     _quiet()
     folder = inspect_folder(_find_folder(source))
     settings = settings.completed(folder.path)
@@ -130,7 +133,7 @@ def _find_folder(source: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"renderer {source!r}: got neither a local folder nor a model in the hub cache, and the hub did not "
-            f"answer ({_one_line(error)}); expected a diffusers pipeline; check --renderer, or fetch it while online"
+            f"answer ({one_line(error)}); expected a diffusers pipeline; check --renderer, or fetch it while online"
         ) from error
 
 
@@ -164,7 +167,7 @@ def _load(folder: PipelineFolder, dtype: torch.dtype) -> Any:
             return DiffusionPipeline.from_pretrained(str(folder.path), **options)
     except Exception as error:  # four libraries read the user's files; whatever they raise means a bad folder
         raise BadInput(
-            f"renderer {folder.path}: got files that do not load ({type(error).__name__}: {_one_line(error)}), "
+            f"renderer {folder.path}: got files that do not load ({type(error).__name__}: {one_line(error)}), "
             f"expected a whole {folder.pipeline} with safetensors weights; copy or download the folder anew"
         ) from error
 
@@ -191,23 +194,8 @@ def _scheduler_digest(scheduler: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _unencodable(request: RenderRequest) -> str:
-    try:
-        f"{request.prompt}{request.negative_prompt}".encode()
-    except UnicodeEncodeError as error:
-        return f"the prompt is not valid Unicode ({error.reason})"
-    return ""
-
-
 def _result(picture: np.ndarray) -> RenderResult:
     """Turn one float picture (height, width, 3) in [0, 1] into an image, or say why it is none."""
     if not np.isfinite(picture).all():
         return RenderResult(None, "the picture has values that are not finite (try dtype float32)")
-    pixels = (picture * 255).round().astype(np.uint8)
-    if not pixels.any():
-        return RenderResult(None, "the picture is wholly black")
-    return RenderResult(Image.fromarray(pixels))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return result_of((picture * 255).round().astype(np.uint8))

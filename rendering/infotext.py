@@ -22,7 +22,7 @@ def picture_texts(
     file keeps the chunks of the one that was drawn first. `run.db` knows all of them.
 
     Args:
-        renderer: what drew it; its `sampler` is told when it has one.
+        renderer: what drew it; its `sampler` and `model` are told when it has them.
         request: what was asked for.
         size: width and height in pixels.
         naive_prompt: the user's own prompt.
@@ -51,7 +51,7 @@ def infotext(renderer: Renderer, request: RenderRequest, size: tuple[int, int]) 
         "Seed": request.seed,
         "Size": f"{size[0]}x{size[1]}",
         "Model hash": renderer.revision[:10],
-        "Model": _model(renderer.name),
+        "Model": getattr(renderer, "model", None) or _model(renderer.name),
     }
     line = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     return "\n".join([*lines, line])

@@ -11,6 +11,7 @@ from core.errors import BadInput
 DEFAULTS_FILE = "render_defaults.json"
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
 DEFAULT_CHUNK = 8
+MAX_TIMEOUT = 86400
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _FILE_KEYS = {"num_inference_steps": "steps", "guidance_scale": "guidance", "height": "height", "width": "width"}
 
@@ -28,6 +29,10 @@ class RenderSettings:
         device: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: `auto` (float16 on CUDA, else float32), `float32`, `float16`, `bfloat16` or `float64`.
         threads: CPU threads; None = torch's own number. Float32 values depend on it.
+        sampler: a server's sampler by its own name; None = `Euler`, or the workflow's.
+        checkpoint: a server's checkpoint by its own name; None = the one it has loaded, or its only one.
+        workflow: a ComfyUI workflow, a JSON file in API form; None = plain text to image.
+        timeout: seconds that a server may take for one picture.
     """
 
     steps: int | None = None
@@ -38,6 +43,10 @@ class RenderSettings:
     device: str = "auto"
     dtype: str = "auto"
     threads: int | None = None
+    sampler: str | None = None
+    checkpoint: str | None = None
+    workflow: str | None = None
+    timeout: float = 300.0
 
     def __post_init__(self) -> None:
         for key in ("steps", "width", "height", "chunk", "threads"):
@@ -48,6 +57,8 @@ class RenderSettings:
         number = isinstance(self.guidance, int | float) and not isinstance(self.guidance, bool)
         if self.guidance is not None and (not number or not 0 <= self.guidance <= 1000):
             raise BadInput(f"render guidance: got {self.guidance!r}, expected a number from 0 to 1000; change it")
+        if not 0 < self.timeout <= MAX_TIMEOUT:
+            raise BadInput(f"render timeout: got {self.timeout!r}, expected seconds up to {MAX_TIMEOUT}; change it")
         if not _DEVICE.fullmatch(self.device):
             raise BadInput(f"render device: got {self.device!r}, expected auto, cpu, cuda, cuda:N or mps")
         if self.dtype not in DTYPES:
