@@ -11,7 +11,10 @@ from PIL import Image
 
 import experiments.cache
 from core.errors import BadInput, Interrupted
+from core.records import RenderResult
 from experiments.cache import Pruned, cache_stats, parse_age, parse_size, prune_cache
+from experiments.wiring import Models
+from graph.pictures import LOST
 from prompt_db.run_store import RunStore
 from rendering.cache import ImageCache
 from tests.cli.conftest import Brushup, snapshot, write_toml
@@ -175,10 +178,8 @@ def test_a_pruned_run_is_shown_and_resumed(brushup: Brushup, models, full: Path)
     assert 0 < sheet <= 24, "only the contact sheet's pictures were drawn again"
 
 
-def test_a_run_that_was_pruned_between_drawing_and_scoring_ends_the_same(
-    brushup: Brushup, models, tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, home = write_toml(tmp_path), tmp_path / "runs"
+def stop_while_scoring(brushup: Brushup, models: Models, config: Path, home: Path) -> None:
+    """Begin a run and end it in its sixth call of the scorer, when the pictures to be scored are drawn."""
     score, left = models.scorer.score, [5]
 
     def stop(items):
@@ -187,9 +188,16 @@ def test_a_run_that_was_pruned_between_drawing_and_scoring_ends_the_same(
             raise Interrupted("stopped")
         return score(items)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.scorer, "score", stop)
         assert brushup("optimize", config, "--run", "one", "--home", home, "--quiet").code == 130
+
+
+def test_a_run_that_was_pruned_between_drawing_and_scoring_ends_the_same(
+    brushup: Brushup, models, tmp_path: Path, finished: Path
+) -> None:
+    config, home = write_toml(tmp_path), tmp_path / "runs"
+    stop_while_scoring(brushup, models, config, home)
     drawn = len(models.renderer.drawn)
     assert prune_cache(home, max_size=0, everything=True).kept == 0
     assert brushup("resume", "one", "--home", home, "--quiet").code == 0
@@ -199,6 +207,26 @@ def test_a_run_that_was_pruned_between_drawing_and_scoring_ends_the_same(
     assert mine["holdout"] == theirs["holdout"]
     assert mine["ledger"]["renders"] == theirs["ledger"]["renders"], "drawn again, charged once"
     assert len(models.renderer.drawn) > drawn
+
+
+def test_a_lost_picture_that_cannot_be_drawn_again_is_a_failed_score(
+    brushup: Brushup, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, home = write_toml(tmp_path), tmp_path / "runs"
+    stop_while_scoring(brushup, models, config, home)
+    prune_cache(home, max_size=0, everything=True)
+    render, calls = models.renderer.render, []
+
+    def fail_at_first(requests):
+        calls.append(len(requests))
+        return [RenderResult(None, "out of memory")] * len(requests) if len(calls) == 1 else render(requests)
+
+    monkeypatch.setattr(models.renderer, "render", fail_at_first)
+    assert brushup("resume", "one", "--home", home, "--quiet").code == 0
+    store = RunStore.reader(home / "one" / "run.db")
+    failed = store.rows("SELECT value, error FROM score WHERE error != ''")
+    store.close()
+    assert failed == [{"value": None, "error": LOST}] * calls[0]
 
 
 def test_a_runs_pictures_tell_what_they_were_drawn_for(full: Path) -> None:
