@@ -157,7 +157,7 @@ def show_watched(summary: Mapping[str, Any]) -> None:
     if not summary.get("watched"):
         return
     table = Table(title="watched, and without influence", title_justify="left")
-    for heading in ("scorer", "you (naive)", "best", "best minus naive", "95 % interval"):
+    for heading in ("scorer", "naive -> best", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "scorer" else "right")
     for name, found in summary["watched"].items():
         factor = scale_of(name)
@@ -165,8 +165,7 @@ def show_watched(summary: Mapping[str, Any]) -> None:
         low, high = difference["ci95"]
         table.add_row(
             name if factor == 1 else f"{name} x {factor}",
-            f"{factor * found['naive']['mean']:.2f}",
-            f"{factor * found['best']['mean']:.2f}",
+            f"{factor * found['naive']['mean']:.2f} -> {factor * found['best']['mean']:.2f}",
             f"{factor * difference['mean']:+.2f}",
             f"[{factor * low:+.2f}, {factor * high:+.2f}]",
         )
