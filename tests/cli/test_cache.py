@@ -20,6 +20,8 @@ from rendering.cache import ImageCache
 from tests.cli.conftest import Brushup, snapshot, write_toml
 from tests.cli.test_look import unfinish
 
+pytestmark = pytest.mark.slow
+
 DAY = 86400.0
 ORPHANS = [f"{k:02x}{'f' * 30}" for k in range(5)]
 

@@ -13,6 +13,8 @@ from prompt_db.run_store import RunStore
 from rendering.cache import ImageCache
 from tests.cli.conftest import Brushup, snapshot, write_toml
 
+pytestmark = pytest.mark.slow
+
 
 def after(calls: int, original: Callable[..., Any], error: Exception) -> Callable[..., Any]:
     """Return a function that works so many times and then raises."""

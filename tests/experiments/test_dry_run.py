@@ -15,6 +15,8 @@ from tests.cli.conftest import SMALL, snapshot
 from tests.fakes import fake_models
 from tests.integration.world import stub_config, stub_folder
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"renders", "scores", "llm_calls", "llm_tokens", "usd", "seconds"}
 
 

@@ -51,6 +51,7 @@ def test_the_loop_beats_naive_initial_and_frequent_on_unseen_prompts(tmp_path: P
     assert summary["ground_truth"] is None
 
 
+@pytest.mark.slow
 def test_watched_scorers_see_the_test_alone_change_nothing_and_warn_when_they_fall(tmp_path: Path) -> None:
     contrary, broken = FakeScorer(name="contrary", sign=-1.0), FakeScorer(name="broken", nan=True)
     summaries = {}
@@ -75,6 +76,7 @@ def test_watched_scorers_see_the_test_alone_change_nothing_and_warn_when_they_fa
     assert splits == [{"split": "test"}]
 
 
+@pytest.mark.slow
 def test_with_the_scorers_sign_flipped_the_loop_ends_on_harmful_phrases(tmp_path: Path) -> None:
     summary = whole_run(tmp_path, fake_models(sign=-1.0), run={"rounds": 5, "batch_size": 8})
     text = summary["best_instruction"]["text"]

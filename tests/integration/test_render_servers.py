@@ -20,6 +20,8 @@ from tests.fakes import FakeScorer
 from tests.fixtures.render_servers import A1111Server, ComfyUIServer, RenderServer
 from tests.integration.world import stub_config, stub_folder
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rounds": 1, "batch_size": 3}
 TEST = {"validation_prompts": 4, "test_prompts": 20, "test_seeds": 1, "top": 1}
 

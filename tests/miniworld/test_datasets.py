@@ -23,6 +23,8 @@ from miniworld.grammar import parse, split_of
 from prompt_db.diffusiondb import read_parts
 from prompt_db.prompt_pairs import read_pairs
 
+pytestmark = pytest.mark.slow
+
 SIZE = GallerySize(prompts=6, renders=3, seed=5)
 
 
