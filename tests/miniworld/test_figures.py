@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from miniworld.grammar import holdout_prompts
+from miniworld.train.card import shortfalls
 from miniworld.train.conditions import ROWS, conditions, nine_terms
 from miniworld.train.evaluate import edge_ratio, frechet, summarise, summarise_scorers, summarise_seeds
 from miniworld.train.fooling import gains
@@ -77,3 +78,20 @@ def test_a_fooled_scorer_gains_where_the_truth_falls():
 def test_the_nine_terms_are_only_too_many():
     for family in FAMILIES:
         assert len(set(nine_terms(family))) == 9
+
+
+def test_the_card_names_what_falls_short():
+    summary = summarise(made_up(), PROMPTS)
+    for row in summary["judge"].values():
+        row.update({aspect: [0.99, 0.98, 1.0] for aspect in row})
+    summary["edge ratio"] = {"three good": [0.9, 0.8, 1.0]}
+    figures = {"unet": summary, "seconds_per_image": {"unet": 0.03}}
+    assert shortfalls(figures) == "- nothing that was measured"
+    summary["judge"]["naive"]["colour"] = [0.91, 0.9, 0.92]
+    summary["edge ratio"]["three good"][0] = 0.5
+    summary["nine - good by family"]["photo"][2] = 0.1
+    summary["transfer"]["anime"]["ahead"][1] = -0.1
+    figures["seconds_per_image"]["unet"] = 0.05
+    lines = shortfalls(figures).splitlines()
+    assert len(lines) == 5
+    assert "P(colour) with naive terms: 0.910" in lines[0]
