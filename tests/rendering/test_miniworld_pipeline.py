@@ -1,5 +1,6 @@
-"""The shipped pipeline through the same loader as any other."""
+"""The shipped pipelines through the same loader as any other."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from core.records import RenderRequest
 from rendering import RenderSettings, load_renderer
 
-FOLDER = Path(__file__).parents[2] / "miniworld" / "pipeline"
+MINIWORLD = Path(__file__).parents[2] / "miniworld"
 pytestmark = pytest.mark.slow
 
 
@@ -16,9 +17,12 @@ def pixels(results):
     return [np.asarray(result.image) for result in results]
 
 
-def test_it_draws_by_its_own_defaults_independent_of_place_and_neighbours():
-    renderer = load_renderer(str(FOLDER), RenderSettings(threads=2))
-    assert renderer.settings["num_inference_steps"] == 8
+@pytest.mark.parametrize("name", ["pipeline", "second_pipeline"])
+def test_it_draws_by_its_own_defaults_independent_of_place_and_neighbours(name):
+    folder = MINIWORLD / name
+    renderer = load_renderer(str(folder), RenderSettings(threads=2))
+    defaults = json.loads((folder / "render_defaults.json").read_text())
+    assert renderer.settings["num_inference_steps"] == defaults["num_inference_steps"]
     requests = [
         RenderRequest(f"a {colour} cat in a forest, sharp focus", i) for i, colour in enumerate(["red", "blue"])
     ]
