@@ -36,6 +36,7 @@ def assert_clean(done: Result, home: Path) -> None:
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_whole_run_and_its_use(brushup: Brushup, tmp_path: Path) -> None:
     config, home = write_toml(tmp_path, run={"rounds": 1, "batch_size": 4}), tmp_path / "runs"
     with OpenAIServer() as server:

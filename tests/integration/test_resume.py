@@ -22,6 +22,8 @@ from prompt_db.run_store import RunStore
 from tests.fakes import FakeRenderer, fake_models
 from tests.integration.world import stub_config, stub_folder
 
+pytestmark = pytest.mark.slow
+
 KILLS = 24
 CHUNK = 16
 """The larger of the fakes' chunks: what one kill may repeat of a kind."""

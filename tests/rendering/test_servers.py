@@ -16,6 +16,8 @@ from rendering import RenderSettings, load_renderer
 from rendering.workflow import BUILT_IN
 from tests.fixtures.render_servers import MARK, SERVERS, SHA, A1111Server, ComfyUIServer, RenderServer
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"chunk": 4, "steps": 2, "guidance": 3.0, "width": 32, "height": 16}
 CAT = RenderRequest("a red cat", 5)
 
