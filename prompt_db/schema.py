@@ -1,6 +1,7 @@
 """Opening SQLite files: WAL, numbered migrations applied in one transaction each, newer schemas refused."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from sqlite_utils import Database
 from core.errors import BadInput
 
 Migration = Callable[[Database], None]
+BUSY_SECONDS = 30.0
+"""How long a connection waits for another one's lock."""
 
 
 def open_writable(path: Path, migrations: Sequence[Migration]) -> Database:
@@ -21,9 +24,9 @@ def open_writable(path: Path, migrations: Sequence[Migration]) -> Database:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
         database = Database(connection)
-        database.execute("PRAGMA journal_mode=WAL")
+        _use_wal(database)
         database.execute("PRAGMA synchronous=NORMAL")
         _migrate(database, path, migrations)
     except (sqlite3.DatabaseError, OSError) as error:
@@ -41,13 +44,27 @@ def open_readonly(path: Path, migrations: Sequence[Migration]) -> Database:
         raise BadInput(f"no database at {path}; check --home and the name")
     try:
         connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30, check_same_thread=False
+            f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
         database = Database(connection)
         _refuse_newer(schema_version(database), path, migrations)
     except sqlite3.DatabaseError as error:
         raise BadInput(f"cannot read {path}: {error}; it is not a brushup database, or it is damaged") from None
     return database
+
+
+def _use_wal(database: Database) -> None:
+    """Switch to the write-ahead log; SQLite does not wait for other openers here, whatever the timeout, so we do."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def schema_version(database: Database) -> int:
