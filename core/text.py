@@ -33,6 +33,11 @@ def ngrams(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
 
 
+def one_line(value: object) -> str:
+    """Return what an error or a reply says in one line of at most 200 characters."""
+    return " ".join(str(value).split())[:200]
+
+
 def stable_json(value: object) -> str:
     """Serialise to JSON with sorted keys and no spaces; NaN is refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

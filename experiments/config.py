@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadInput
+from core.pricing import Price
 
 
 class _Section(BaseModel):
@@ -71,6 +72,16 @@ class AgentsSection(_Section):
     )
     generator_exemplars: int = Field(3, ge=0, le=50, description="Professional prompts shown to the Generator.")
     modifier_exemplars: int = Field(12, ge=0, le=100, description="Professional prompts shown to the Modifier.")
+
+    def price(self) -> Price | None:
+        """Return the LLM's price; None is unknown.
+
+        Raises:
+            BadInput: one of the two prices is missing.
+        """
+        from agents.prices import price_of
+
+        return price_of(self.llm, api_base=self.api_base, price_in=self.price_in, price_out=self.price_out)
 
 
 class RenderSection(_Section):

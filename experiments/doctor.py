@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import miniworld
+from core.text import one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = (3, 11)
@@ -46,7 +47,7 @@ def _torch() -> Check:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return Check("torch", False, f"cannot be imported ({' '.join(str(error).split())[:200]}); install it anew")
+        return Check("torch", False, f"cannot be imported ({one_line(error)}); install it anew")
     cuda = f"CUDA {torch.version.cuda}" if torch.cuda.is_available() else "no CUDA"
     return Check("torch", True, f"{torch.__version__}, {cuda}, {torch.get_num_threads()} threads")
 

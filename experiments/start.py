@@ -106,9 +106,7 @@ def check_price(config: RunConfig) -> None:
     agents = config.agents
     if config.budget.max_usd is None and agents.price_in is None and agents.price_out is None:
         return
-    from agents.prices import price_of
-
-    price = price_of(agents.llm, api_base=agents.api_base, price_in=agents.price_in, price_out=agents.price_out)
+    price = agents.price()
     if config.budget.max_usd is not None and price is None:
         raise BadInput(
             f"--max-usd cannot be kept: the price of {agents.llm}{' at ' + agents.api_base if agents.api_base else ''} "

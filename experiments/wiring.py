@@ -15,7 +15,6 @@ from agents.limits import Limits
 from agents.messages import Templates, load_templates
 from agents.modifier import LLMInstructionModifier
 from agents.ollama import OllamaUnloader, ollama_address
-from agents.prices import price_of
 from agents.replies import PromptReply
 from agents.settings import AgentSettings, settings_for
 from bandit import POLICIES
@@ -154,15 +153,6 @@ def _unloader(agents: AgentsSection, progress: Progress) -> OllamaUnloader | Non
     return OllamaUnloader(agents.llm, ollama_address(agents.llm, agents.api_base), warn=progress.note)
 
 
-def llm_price(agents: AgentsSection) -> Price | None:
-    """Return the price of a configuration's LLM; None is unknown.
-
-    Raises:
-        BadInput: one of the two prices is missing.
-    """
-    return price_of(agents.llm, api_base=agents.api_base, price_in=agents.price_in, price_out=agents.price_out)
-
-
 def open_library(home: Path, corpus: str | None) -> tuple[Library, str]:
     """Open `HOME/prompts.db` and return it with the name of the corpus to use, importing the built-in one once.
 
@@ -212,7 +202,7 @@ def open_bench(
     store.add_instructions(first_instructions(config, library.frequent_phrases(FREQUENT_PHRASES, corpus)))
     cache_folder = folder.cache(config.storage.cache)
     cache = CacheStore(cache_folder / "cache.db")
-    ledger = Ledger(store, Caps(**config.budget.model_dump()), session, price=llm_price(config.agents))
+    ledger = Ledger(store, Caps(**config.budget.model_dump()), session, price=config.agents.price())
     chat = MeteredChat(models.chat, cache, ledger, api_base=config.agents.api_base)
     settings = replace(settings_for(config.agents.llm), keep=config.agents.keep)
     train = [prompt.text for prompt in store.prompts("train")]

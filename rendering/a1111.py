@@ -6,13 +6,14 @@ Source: its modules/api/api.py and models.py. Nothing is saved on the server.
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from core.errors import BadInput
 from core.records import RenderRequest, RenderResult
-from rendering.checks import decoded, one_line, unencodable
-from rendering.server import Server, ServerFailure, Unreachable, gone, no_renderer
+from core.text import one_line
+from rendering.checks import decoded
+from rendering.server import Server, ServerFailure, ServerRenderer, no_renderer
 from rendering.settings import RenderSettings
 
 STEPS, GUIDANCE, SIDE = 20, 7.0, 512
@@ -31,7 +32,7 @@ _OPTIONS = (
 """Options of the server that change a picture."""
 
 
-class A1111Renderer:
+class A1111Renderer(ServerRenderer):
     """A `core.interfaces.Renderer`: one request a picture, so that each has its own generator."""
 
     def __init__(self, name: str, server: Server, settings: RenderSettings) -> None:
@@ -63,28 +64,8 @@ class A1111Renderer:
             "options": {key: options[key] for key in _OPTIONS if key in options},
         }
 
-    def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
-        """Draw at most `chunk` requests, one after the other.
-
-        Raises:
-            ValueError: more than `chunk` requests.
-            BrushupError: the server is gone.
-        """
-        if len(requests) > self.chunk:
-            raise ValueError(f"{len(requests)} requests for a chunk of {self.chunk}")
-        return [self._draw(request) for request in requests]
-
     def _draw(self, request: RenderRequest) -> RenderResult:
-        error = unencodable(request)
-        if error:
-            return RenderResult(None, error)
-        try:
-            reply = self._server.post("/sdapi/v1/txt2img", self._body(request))
-            return self._picture(reply, request)
-        except Unreachable as lost:
-            raise gone(self.name, lost) from None
-        except ServerFailure as failure:
-            return RenderResult(None, str(failure))
+        return self._picture(self._server.post("/sdapi/v1/txt2img", self._body(request)), request)
 
     def _body(self, request: RenderRequest) -> dict[str, Any]:
         return {

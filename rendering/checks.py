@@ -6,14 +6,10 @@ import numpy as np
 from PIL import Image
 
 from core.records import RenderRequest, RenderResult
+from core.text import one_line
 
 LARGEST_SIDE = 8192
 """Pixels; a bigger picture is refused before it is decoded."""
-
-
-def one_line(error: object) -> str:
-    """Return an error's text in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
 
 
 def unencodable(request: RenderRequest) -> str:

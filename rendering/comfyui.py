@@ -7,15 +7,15 @@ under the same name and without metadata is not noticed.
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from core.errors import BadInput
 from core.records import RenderRequest, RenderResult
-from core.text import digest
-from rendering.checks import decoded, one_line, unencodable
-from rendering.server import Server, ServerFailure, Unreachable, gone, no_renderer
+from core.text import digest, one_line
+from rendering.checks import decoded
+from rendering.server import Server, ServerFailure, ServerRenderer, Unreachable, no_renderer
 from rendering.settings import RenderSettings
 from rendering.workflow import BUILT_IN, Graph, checkpoint_of, prepared, read_workflow
 
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.25
 _ID = re.compile(r"[\w-]{1,64}")
 
 
-class ComfyUIRenderer:
+class ComfyUIRenderer(ServerRenderer):
     """A `core.interfaces.Renderer`: one queued workflow a picture, so that each has its own generator."""
 
     def __init__(
@@ -61,32 +61,13 @@ class ComfyUIRenderer:
             "torch": str(system.get("pytorch_version", "")),
         }
 
-    def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
-        """Draw at most `chunk` requests, one after the other.
-
-        Raises:
-            ValueError: more than `chunk` requests.
-            BrushupError: the server is gone.
-        """
-        if len(requests) > self.chunk:
-            raise ValueError(f"{len(requests)} requests for a chunk of {self.chunk}")
-        return [self._draw(request) for request in requests]
-
     def _draw(self, request: RenderRequest) -> RenderResult:
-        error = unencodable(request)
-        if error:
-            return RenderResult(None, error)
         try:
             graph = self._workflow.filled(request)
         except ValueError as impossible:
             return RenderResult(None, str(impossible))
-        try:
-            queued = self._server.post("/prompt", {"prompt": graph, "client_id": "brushup"})
-            return decoded(self._fetch(self._wait(queued)))
-        except Unreachable as lost:
-            raise gone(self.name, lost) from None
-        except ServerFailure as failure:
-            return RenderResult(None, str(failure))
+        queued = self._server.post("/prompt", {"prompt": graph, "client_id": "brushup"})
+        return decoded(self._fetch(self._wait(queued)))
 
     def _wait(self, queued: dict[str, Any]) -> dict[str, Any]:
         """Return the outputs of a queued workflow once it has been executed."""

@@ -19,7 +19,8 @@ from diffusers.utils import logging as diffusers_logging
 
 from core.errors import BadInput
 from core.records import RenderRequest, RenderResult
-from rendering.checks import one_line, result_of, unencodable
+from core.text import one_line
+from rendering.checks import result_of, unencodable
 from rendering.folder import OWN_LIBRARIES, PipelineFolder, inspect_folder
 from rendering.settings import RenderSettings
 

@@ -2,14 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from core.errors import BadInput, BrushupError
-from rendering.checks import one_line
+from core.records import RenderRequest, RenderResult
+from core.text import one_line
+from rendering.checks import unencodable
 
 LARGEST_REPLY = 128 * 1024**2
 """Bytes."""
@@ -118,6 +121,43 @@ class Server:
                 if time.monotonic() > deadline:
                     raise httpx.ReadTimeout("")
             return Reply(response.status_code, bytes(content))
+
+
+class ServerRenderer(ABC):
+    """The half of a `core.interfaces.Renderer` that all servers share: one picture a request, failures as data."""
+
+    name: str
+    chunk: int
+
+    def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        """Draw at most `chunk` requests, one after the other.
+
+        Raises:
+            ValueError: more than `chunk` requests.
+            BrushupError: the server is gone.
+        """
+        if len(requests) > self.chunk:
+            raise ValueError(f"{len(requests)} requests for a chunk of {self.chunk}")
+        return [self._result(request) for request in requests]
+
+    def _result(self, request: RenderRequest) -> RenderResult:
+        error = unencodable(request)
+        if error:
+            return RenderResult(None, error)
+        try:
+            return self._draw(request)
+        except Unreachable as lost:
+            raise gone(self.name, lost) from None
+        except ServerFailure as failure:
+            return RenderResult(None, str(failure))
+
+    @abstractmethod
+    def _draw(self, request: RenderRequest) -> RenderResult:
+        """Ask the server for one picture.
+
+        Raises:
+            ServerFailure: no usable answer.
+        """
 
 
 def checked_address(address: str) -> str:

@@ -19,13 +19,12 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from core.errors import BadInput
 from core.records import ScoreItem
-from core.text import digest
+from core.text import digest, one_line
 from scoring.chunked import padded
 from scoring.files import (
     TOKENIZER_FILES,
     file_digest,
     from_hub,
-    one_line,
     read_json,
     read_tensors,
     resolve_device,

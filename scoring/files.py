@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from core.errors import BadInput
+from core.text import one_line
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -138,8 +139,3 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's contents."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text on one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]

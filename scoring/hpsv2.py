@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import BadInput
-from core.text import digest
+from core.text import digest, one_line
 from scoring.chunked import ChunkedScorer
 from scoring.clip import Clip, ClipFeatures, build_clip, folder_name, load_tokenizer, quiet, tokenizer_digests
-from scoring.files import file_digest, from_hub, one_line, read_checkpoint, resolve_device
+from scoring.files import file_digest, from_hub, read_checkpoint, resolve_device
 from scoring.open_clip_layout import VIT_H_14, OpenClipConfig, from_open_clip_state_dict
 from scoring.options import ScorerOptions
 from scoring.preprocess import clean_prompt, letterbox

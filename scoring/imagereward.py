@@ -20,11 +20,11 @@ from transformers import AutoTokenizer, BertTokenizer, BlipTextConfig, BlipTextM
 
 from core.errors import BadInput
 from core.records import ScoreItem
-from core.text import digest
+from core.text import digest, one_line
 from scoring.blip_layout import BlipShape, from_image_reward_state_dict, image_reward_shape
 from scoring.chunked import ChunkedScorer, padded
 from scoring.clip import folder_name, quiet, tokenizer_digests
-from scoring.files import file_digest, from_hub, one_line, read_json, read_tensors, resolve_device
+from scoring.files import file_digest, from_hub, read_json, read_tensors, resolve_device
 from scoring.head import POSITIONS, apply_head, read_head
 from scoring.options import ScorerOptions
 from scoring.preprocess import Crop, crop_picture, plain_prompt

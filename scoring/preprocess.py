@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from core.errors import BadInput
+from core.text import one_line
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -121,8 +122,7 @@ def read_crop(path: Path | None, image_size: int) -> Crop:
         raise BadInput(f"{path}: got {where}: {first['msg']}, expected a CLIPImageProcessor's file; mend it") from error
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"{path}: got no readable JSON ({' '.join(str(error).split())[:200]}), expected an image processor's file; "
-            "copy it anew"
+            f"{path}: got no readable JSON ({one_line(error)}), expected an image processor's file; copy it anew"
         ) from error
     resize = found.size.shortest_edge if isinstance(found.size, _Shortest) else found.size or image_size
     box = found.crop_size

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from core.errors import BadInput
+from core.text import one_line
 from rendering.folder import PipelineFolder, inspect_folder
 from rendering.settings import DEFAULTS_FILE, RenderSettings
 
@@ -91,16 +92,11 @@ def _lazy_draw(path: Path, call: Mapping[str, Any]) -> Draw:
     loaded: list[Any] = []
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> list[Image.Image]:
-        import torch  # only when something is to be drawn
+        from miniworld.train import generate  # heavy: only when something is to be drawn
 
         if not loaded:
             loaded.append(_load(path))
-        images: list[Image.Image] = []
-        for start in range(0, len(prompts), _BATCH):
-            batch = slice(start, start + _BATCH)
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds[batch]]
-            images += loaded[0](list(prompts[batch]), generator=generators, **call).images
-        return images
+        return generate.draw(loaded[0], prompts, seeds, call, batch=_BATCH)
 
     return draw
 
@@ -118,7 +114,7 @@ def _load(path: Path) -> Any:
     try:
         return generate.load_pipeline(path)
     except Exception as error:  # three libraries read the folder; whatever they raise means a bad one
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise BadInput(
             f"--pipeline {path}: got files that do not load ({type(error).__name__}: {reason}), expected a whole "
             "pipeline; copy the folder anew"

@@ -17,7 +17,7 @@ from miniworld.train.pairs import RENDERS, scene_of
 from miniworld.train.preference import load_galleries
 from miniworld.train.renders import load_renders, to_unit
 from miniworld.train.reward import Head
-from miniworld.train.stages import Workspace, load_checkpoint, save_checkpoint
+from miniworld.train.stages import Workspace, need_checkpoint, save_checkpoint
 from miniworld.truth import taste_scores
 
 NAME, CLIP = "aesthetic", "clip_small"
@@ -80,9 +80,7 @@ def run(space: Workspace) -> dict[str, Any]:
 
 def trained(space: Workspace) -> Head:
     """The head of the last checkpoint."""
-    state = load_checkpoint(space.path(f"{NAME}.pt"))
-    if state is None:
-        raise FileNotFoundError(f"no {NAME} checkpoint: run the stage {NAME!r} first")
+    state = need_checkpoint(space, NAME)
     head = Head(state["model"]["layers.0.weight"].shape[1], HEAD)
     head.load_state_dict(state["model"])
     return head.eval()

@@ -16,7 +16,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from miniworld.train.fitting import fit
 from miniworld.train.renders import load_renders, to_unit
-from miniworld.train.stages import Workspace, load_checkpoint
+from miniworld.train.stages import Workspace, need_checkpoint
 from miniworld.train.text import CONTEXT, encode, load_text
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -148,10 +148,7 @@ def checkpoint_of(space: Workspace, clip: str, stage: str | None = None) -> CLIP
         clip: Which of ``CLIPS`` it is.
         stage: The stage that trained it last; the contrastive one when not given.
     """
-    name = stage or clip
-    state = load_checkpoint(space.path(f"{name}.pt"))
-    if state is None:
-        raise FileNotFoundError(f"no {name} checkpoint: run the stage {name!r} first")
+    state = need_checkpoint(space, stage or clip)
     tokenizer, _ = load_text(space)
     model = build_clip(CLIPS[clip], len(tokenizer), int(tokenizer.eos_token_id))
     model.load_state_dict(state["model"])

@@ -21,7 +21,7 @@ from miniworld.train.conditions import Terms
 from miniworld.train.generate import draw
 from miniworld.train.pipelines import RENDER_DEFAULTS
 from miniworld.train.stages import Workspace
-from miniworld.train.text import encode, load_text
+from miniworld.train.text import encode, load_text, tokens
 from miniworld.truth import scene_scores, to_array
 
 SEEDS = 3
@@ -68,7 +68,7 @@ def make_scorers(space: Workspace) -> dict[str, Scorer]:
         return _plain(head(image_features(small, torch.from_numpy(pictures) * 2 - 1)).squeeze(1))
 
     def fusion(pictures: Batch, texts: list[str]) -> Values:
-        return _plain(fused(torch.from_numpy(pictures) * 2 - 1, *reward.tokens(tokenizer, texts)))
+        return _plain(fused(torch.from_numpy(pictures) * 2 - 1, *tokens(tokenizer, texts)))
 
     return {
         "hps-like": similarity(checkpoint_of(space, "clip", "preference")),

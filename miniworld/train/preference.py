@@ -21,7 +21,7 @@ from miniworld.train.clip import checkpoint_of, contrastive_loss, image_features
 from miniworld.train.fitting import fit
 from miniworld.train.pairs import Gallery, scene_of
 from miniworld.train.renders import to_unit
-from miniworld.train.stages import Workspace, load_checkpoint
+from miniworld.train.stages import Workspace, need_checkpoint
 from miniworld.train.text import encode, load_text
 
 KINDS = ("renders", "drawn")
@@ -51,6 +51,10 @@ _CONTRASTIVE_WEIGHT = 0.1
 _WORDINGS = 12
 
 
+Galleries = dict[str, tuple[Gallery, Tensor]]
+"""Pictures and pairs by ``READER/KIND``."""
+
+
 def preference_loss(first: Tensor, second: Tensor, text: Tensor, scale: Tensor) -> Tensor:
     """Cross-entropy of the choice between two pictures (HPSv2, equations 2 and 3).
 
@@ -64,11 +68,9 @@ def preference_loss(first: Tensor, second: Tensor, text: Tensor, scale: Tensor) 
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
 
 
-def load_galleries(space: Workspace) -> dict[str, tuple[Gallery, Tensor]]:
+def load_galleries(space: Workspace) -> Galleries:
     """Read the galleries and their pairs."""
-    content = load_checkpoint(space.path("pairs.pt"))
-    if content is None:
-        raise FileNotFoundError("no preference pairs: run the stage 'pairs' first")
+    content = need_checkpoint(space, "pairs")
     return {
         name: (Gallery(**{k: v for k, v in part.items() if k != "pairs"}), part["pairs"])
         for name, part in content.items()

@@ -16,10 +16,10 @@ from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVi
 
 from miniworld.train.clip import normalise
 from miniworld.train.fitting import fit
-from miniworld.train.preference import KINDS, load_galleries, pair_texts
+from miniworld.train.preference import KINDS, Galleries, load_galleries, pair_texts
 from miniworld.train.renders import to_unit
-from miniworld.train.stages import Workspace, load_checkpoint
-from miniworld.train.text import CONTEXT, load_text
+from miniworld.train.stages import Workspace, need_checkpoint, save_checkpoint
+from miniworld.train.text import CONTEXT, load_text, tokens
 
 NAME = "reward"
 WIDTH = 72
@@ -131,12 +131,6 @@ def ranking_loss(better: Tensor, worse: Tensor) -> Tensor:
     return -functional.logsigmoid(better - worse).mean()
 
 
-def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
-    """Ids and mask of texts, each of shape (n, CONTEXT)."""
-    batch = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt")
-    return batch.input_ids, batch.attention_mask
-
-
 def run(space: Workspace) -> dict[str, Any]:
     """Train from scratch or go on from the last checkpoint, then normalise on training pictures."""
     torch.manual_seed(space.seed(NAME))
@@ -157,20 +151,15 @@ def run(space: Workspace) -> dict[str, Any]:
         return ranking_loss(better, worse)
 
     fit(space, NAME, model, steps=steps, peak=_PEAK_RATE, loss=loss)
+    normalise_scores(model, galleries, tokenizer, space.seed(NAME))
+    save_checkpoint(space.path(f"{NAME}.pt"), {**need_checkpoint(space, NAME), "model": model.state_dict()})
     return {"pairs_seen": steps * _BATCH, "parameters": sum(p.numel() for p in model.parameters())}
 
 
 @torch.no_grad()
-def trained(space: Workspace) -> RewardModel:
-    """The model of the last checkpoint; its scores have mean 0 and deviation 1 on training pictures."""
-    galleries, (tokenizer, _) = load_galleries(space), load_text(space)
-    state = load_checkpoint(space.path(f"{NAME}.pt"))
-    if state is None:
-        raise FileNotFoundError(f"no {NAME} checkpoint: run the stage {NAME!r} first")
-    model = RewardModel(len(tokenizer), int(tokenizer.eos_token_id))
-    model.load_state_dict(state["model"])
-    model.eval()
-    rng, scores = np.random.default_rng(space.seed(NAME)), []
+def normalise_scores(model: RewardModel, galleries: Galleries, tokenizer: CLIPTokenizer, seed: int) -> None:
+    """Set a model's mean and deviation so that scores of the training pictures have mean 0 and deviation 1."""
+    rng, scores = np.random.default_rng(seed), []
     for kind in KINDS:
         gallery, pairs = galleries[f"{NAME}/{kind}"]
         for start in range(0, min(len(pairs), _NORMALISED_ON), 200):
@@ -180,4 +169,11 @@ def trained(space: Workspace) -> RewardModel:
     values = torch.cat(scores)
     model.mean.copy_(values.mean())
     model.std.copy_(values.std())
-    return model
+
+
+def trained(space: Workspace) -> RewardModel:
+    """The model of the last checkpoint, with normalised scores."""
+    tokenizer, _ = load_text(space)
+    model = RewardModel(len(tokenizer), int(tokenizer.eos_token_id))
+    model.load_state_dict(need_checkpoint(space, NAME)["model"])
+    return model.eval()

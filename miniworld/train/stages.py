@@ -151,6 +151,18 @@ class replacing:  # noqa: N801 - reads like a function
             self._fresh.rename(self._target)
 
 
+def need_checkpoint(space: Workspace, name: str) -> dict[str, Any]:
+    """Read ``NAME.pt``, which the stage of that name wrote.
+
+    Raises:
+        FileNotFoundError: It has not run yet.
+    """
+    state = load_checkpoint(space.path(f"{name}.pt"))
+    if state is None:
+        raise FileNotFoundError(f"no {name} checkpoint: run the stage {name!r} first")
+    return state
+
+
 class Pulse:
     """Tells a loop when it is time to write a checkpoint."""
 

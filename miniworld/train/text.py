@@ -144,8 +144,13 @@ def _spare_word(rng: np.random.Generator) -> str:
 
 def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Token ids as the pipeline makes them: padded and cut to the context, shape (n, CONTEXT)."""
+    return tokens(tokenizer, texts)[0]
+
+
+def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
+    """Ids, and a mask that is 0 where they are padding, each of shape (n, CONTEXT)."""
     batch = tokenizer(texts, padding="max_length", truncation=True, max_length=CONTEXT, return_tensors="pt")
-    return batch.input_ids  # type: ignore[no-any-return]
+    return batch.input_ids, batch.attention_mask
 
 
 def run(space: Workspace) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from miniworld.patch_vae import PatchVAE
 from miniworld.train.clip import checkpoint_of
 from miniworld.train.muon import Muon
 from miniworld.train.renders import load_renders, to_unit
-from miniworld.train.stages import Pulse, Workspace, load_checkpoint, save_checkpoint
+from miniworld.train.stages import Pulse, Workspace, load_checkpoint, need_checkpoint, save_checkpoint
 from miniworld.train.text import encode, load_text
 
 log = logging.getLogger("miniworld.train")
@@ -312,9 +312,7 @@ def batch_loss(unet: nn.Module, schedule: Any, data: LatentSet, count: int, gene
 
 def averaged_unet(space: Workspace, name: str) -> Any:
     """The model with the averaged weights of the last checkpoint, float32."""
-    state = load_checkpoint(space.path(f"{name}.pt"))
-    if state is None:
-        raise FileNotFoundError(f"no {name} checkpoint: run the stage {name!r} first")
+    state = need_checkpoint(space, name)
     unet = build_unet(PLANS[name], state["average"]["encoder_hid_proj.weight"].shape[1])
     unet.load_state_dict(state["average"])
     return unet.eval()

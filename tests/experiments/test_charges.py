@@ -14,7 +14,6 @@ from experiments.metered import MeteredChat
 from prompt_db.cache_store import CacheStore
 from prompt_db.caps import Caps
 from prompt_db.ledger import Ledger, totals
-from prompt_db.run_store import RunStore
 
 PRICE = Price(1.0, 2.0)
 
@@ -44,14 +43,6 @@ class Provider:
         if self.outcomes[-1] != "ok":
             raise ProviderError(f"answered {self.outcomes[-1]}")
         return Completion("fine", *self.usage)
-
-
-@pytest.fixture
-def tools(tmp_path: Path):
-    store, cache = RunStore.writer(tmp_path / "run.db"), CacheStore(tmp_path / "cache.db")
-    yield store, cache
-    store.close()
-    cache.close()
 
 
 def request(number: int = 0) -> ChatRequest:

@@ -11,9 +11,7 @@ from core.errors import BudgetReached, ProviderError
 from core.records import ChatRequest, Completion, Message
 from core.scope import call_scope, note_request
 from experiments.metered import MeteredChat
-from prompt_db.cache_store import CacheStore
 from prompt_db.ledger import Caps, Ledger, requests, totals
-from prompt_db.run_store import RunStore
 
 
 @dataclass
@@ -26,14 +24,6 @@ class Scripted:
     async def complete(self, request: ChatRequest) -> Completion:
         self.asked.append(request)
         return Completion(f"answer {len(self.asked)}", 3, 2)
-
-
-@pytest.fixture
-def tools(tmp_path: Path):
-    store, cache = RunStore.writer(tmp_path / "run.db"), CacheStore(tmp_path / "cache.db")
-    yield store, cache
-    store.close()
-    cache.close()
 
 
 def ask(chat: MeteredChat, work: str, **changes: object) -> Completion:

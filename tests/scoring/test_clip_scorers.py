@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -44,11 +43,6 @@ ITEMS = [ScoreItem(image, prompt) for image, prompt in zip(PICTURES, PROMPTS, st
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return save_tiny_aesthetic(tmp_path_factory.mktemp("scorers") / "tiny")
-
-
-@pytest.fixture
-def copy(folder, tmp_path):
-    return shutil.copytree(folder, tmp_path / "copy")
 
 
 def values(spec):

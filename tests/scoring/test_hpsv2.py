@@ -30,11 +30,6 @@ def folder(tmp_path_factory):
     return save_tiny_scorer(tmp_path_factory.mktemp("scorers") / "tiny")
 
 
-@pytest.fixture
-def copy(folder, tmp_path):
-    return shutil.copytree(folder, tmp_path / "copy")
-
-
 def test_conversion_round_trip_is_exact():
     model = tiny_clip()
     back = from_open_clip_state_dict(to_open_clip_state_dict(model), OpenClipConfig.model_validate(CONFIG))

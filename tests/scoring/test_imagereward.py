@@ -40,11 +40,6 @@ def folder(tmp_path_factory):
     return save_tiny_image_reward(tmp_path_factory.mktemp("scorers") / "tiny")
 
 
-@pytest.fixture
-def copy(folder, tmp_path):
-    return shutil.copytree(folder, tmp_path / "copy")
-
-
 def values(spec, items=ITEMS):
     return [score.value for score in load_scorer(str(spec), chunk=4, threads=1).score(items)]
 
