@@ -5,7 +5,8 @@ from dataclasses import asdict
 from rich.table import Table
 
 from cli.options import HOME, Home, Json
-from cli.output import SCALE, console, emit, say
+from cli.output import console, emit, say
+from experiments.verdict import SCALE
 
 
 def runs(home: Home = HOME, json: Json = False) -> None:

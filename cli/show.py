@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.options import HOME, Home, Json
-from cli.output import SCALE, console, emit, say, show_summary
+from cli.output import console, emit, say, show_summary
+from experiments.verdict import SCALE
 
 if TYPE_CHECKING:
     from experiments.details import ArmLine, RunDetails

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import experiments.dry_run
-from cli.output import cost_line
+from experiments.verdict import cost_line
 from experiments.wiring import Models
 from tests.cli.conftest import Brushup, snapshot, write_toml
 from tests.fakes import fake_models
