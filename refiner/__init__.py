@@ -1,0 +1,73 @@
+"""Trained refiners: the pivot refiner (PRIP) and fine-tuned causal language models, behind one `Refiner`.
+
+Importing this package imports no torch; `load_refiner` does. A new kind is a file with `load(folder)` and a line in
+`REFINERS`; its folders name it in `refiner.json`.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from core.errors import BadInput
+from core.interfaces import Refiner
+from core.text import one_line
+from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
+
+__all__ = ["REFINERS", "Manifest", "load_refiner", "read_manifest"]
+
+
+def _prip(folder: Path) -> Refiner:
+    from refiner.prip.refiner import load
+
+    return load(folder)
+
+
+def _causal(folder: Path) -> Refiner:
+    from refiner.causal import load
+
+    return load(folder)
+
+
+REFINERS: dict[str, Callable[[Path], Refiner]] = {"prip": _prip, "causal": _causal}
+"""Loaders by the kind that a folder's `refiner.json` names."""
+
+
+def load_refiner(source: str | Path) -> Refiner:
+    """Load a refiner.
+
+    Args:
+        source: a folder with `refiner.json`, or the hub id of a repository that holds such a folder's files.
+
+    Raises:
+        BadInput: neither a folder nor a cached or reachable repository, an unknown kind, or files that do not load.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read at torch's import; spinning on busy cores costs 5x
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        folder = _from_hub(str(source))
+    manifest = read_manifest(folder)
+    if manifest.kind not in REFINERS:
+        raise BadInput(
+            f"{folder / MANIFEST_FILE}: got kind {manifest.kind!r}, expected one of {', '.join(REFINERS)}; "
+            "use the brushup that wrote it"
+        )
+    return REFINERS[manifest.kind](folder)
+
+
+def _from_hub(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    for local in (True, False):  # the cache first
+        try:
+            return Path(
+                snapshot_download(
+                    repository, local_files_only=local, allow_patterns=["*.json", "*.md", "*.safetensors", "*.txt"]
+                )
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = one_line(error)
+    raise BadInput(
+        f"refiner {repository!r}: got neither a folder nor a repository that answers ({reason}), "
+        f"expected a folder with {MANIFEST_FILE} or a hub id; check it"
+    )
