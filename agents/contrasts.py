@@ -9,7 +9,8 @@ from agents.messages import one_line
 from core.records import NAIVE, ScoredPrompt
 
 _GROUP = re.compile(r"^block \d+, naive prompt: (.*)$")
-_LINE = re.compile(r"^ *([+-]?[0-9.]+(?:e[+-]?\d+)?) \| (this|other|naive) \| (.*)$")
+_LINE = re.compile(r"^ *([+-]?[0-9.]+(?:e[+-]?\d+)?) \| (this|other|naive) \| (.*?)(?: \|not\| (.*))?$")
+_LEGEND = "After |not| stands the negative prompt: what the picture must not show."
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ def write_results(contrasts: Sequence[Contrast], arm: str) -> str:
         lines.append(f"block {number}, naive prompt: {one_line(items[0].naive)}")
         for item in items:
             who = "this" if item.arm == arm else "naive" if item.arm == NAIVE else "other"
-            lines.append(f"  {item.reward:+.5g} | {who} | {one_line(item.refined)}")
-    return "\n".join(lines)
+            forbidden = f" |not| {one_line(item.negative)}" if item.negative else ""
+            lines.append(f"  {item.reward:+.5g} | {who} | {one_line(item.refined)}{forbidden}")
+    legend = [_LEGEND] if any(c.better.negative or c.worse.negative for c in contrasts) else []
+    return "\n".join([*legend, *lines])
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Result:
     reward: float
     who: str
     block: int
+    negative: str = ""
 
 
 def read_results(text: str) -> list[Result]:
@@ -101,5 +105,6 @@ def read_results(text: str) -> list[Result]:
         if group := _GROUP.match(line):
             naive, block = group.group(1), block + 1
         elif (found := _LINE.match(line)) and naive:
-            results.append(Result(naive, found.group(3), float(found.group(1)), found.group(2), block))
+            reward, who, refined, negative = found.groups(default="")
+            results.append(Result(naive, refined, float(reward), who, block, negative))
     return results

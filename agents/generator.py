@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from agents.guards import KEEP_RULES, check_keep_rule, require_subject, without_keep_tags
+from agents.guards import KEEP_RULES, check_keep_rule, require_subject, require_wanted, without_keep_tags
 from agents.messages import Templates, example_section, one_line, section
-from agents.replies import PromptReply, ask, looks_refused
+from agents.replies import PromptReply, PromptsReply, ask, looks_refused
 from agents.settings import AgentSettings
 from core.errors import AgentFailure
 from core.interfaces import ChatModel
 from core.records import Message, Refinement
+
+_NEGATIVE_RULE = (
+    "You may also write a negative prompt: short phrases for what the picture must not look like. Then answer"
+    ' {"prompt": "the refined prompt", "negative_prompt": "the negative prompt"}.'
+)
 
 Exemplars = Callable[[str], Sequence[str]]
 """Retrieves professional prompts for a naive prompt."""
@@ -46,6 +51,7 @@ class LLMRefiner:
         self._exemplars = exemplars
         self._settings = settings or AgentSettings()
         check_keep_rule(self._settings.keep)
+        self.schema: type[PromptReply] = PromptsReply if self._settings.negative else PromptReply
 
     async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
         """Refine every prompt with one chat call each, all at once (the chat model bounds the concurrency).
@@ -63,6 +69,8 @@ class LLMRefiner:
         """Return exactly what the chat model is told for this prompt."""
         settings = self._settings
         rules = f"{KEEP_RULES[settings.keep]} It has at most {settings.max_prompt_chars} characters and is one line."
+        if settings.negative:
+            rules += f" {_NEGATIVE_RULE}"
         exemplars = list(self._exemplars(naive_prompt))[: settings.examples]
         values = {
             "instruction": section("instruction", self._instruction),
@@ -74,28 +82,30 @@ class LLMRefiner:
 
     async def _one(self, naive_prompt: str, seed: int) -> Refinement:
         try:
-            text = await ask(
+            return await ask(
                 self._chat,
                 self.messages(naive_prompt),
-                PromptReply,
+                self.schema,
                 lambda reply: self._check(naive_prompt, reply),
                 sampling=self._settings.generator,
                 replicate=seed,
             )
         except AgentFailure as failure:
             return Refinement(naive=naive_prompt, error=str(failure))
-        return Refinement(naive=naive_prompt, text=text)
 
-    def _check(self, naive_prompt: str, reply: PromptReply) -> str:
+    def _check(self, naive_prompt: str, reply: PromptReply) -> Refinement:
         text = one_line(reply.prompt)
+        negative = one_line(reply.negative_prompt) if isinstance(reply, PromptsReply) else ""
         if not text:
             raise AgentFailure("empty", "the refined prompt is empty")
-        if looks_refused(text) and not looks_refused(naive_prompt):
+        if any(looks_refused(part) for part in (text, negative)) and not looks_refused(naive_prompt):
             raise AgentFailure("refused", "the refined prompt is an apology of the model")
-        if len(text) > self._settings.max_prompt_chars:
-            limit = self._settings.max_prompt_chars
-            raise AgentFailure(
-                "too-long", f"the refined prompt has {len(text)} characters, at most {limit} are allowed"
-            )
+        limit = self._settings.max_prompt_chars
+        for what, part in (("refined", text), ("negative", negative)):
+            if len(part) > limit:
+                raise AgentFailure(
+                    "too-long", f"the {what} prompt has {len(part)} characters, at most {limit} are allowed"
+                )
         require_subject(naive_prompt, text, self._settings.keep)
-        return text
+        require_wanted(naive_prompt, negative, self._settings.keep)
+        return Refinement(naive_prompt, text, negative=negative)

@@ -40,6 +40,13 @@ def require_subject(naive_prompt: str, refined_prompt: str, rule: str) -> None:
         raise AgentFailure("lost-subject", f"words of the user's prompt are missing: {', '.join(dict.fromkeys(lost))}")
 
 
+def require_wanted(naive_prompt: str, negative_prompt: str, rule: str) -> None:
+    """Raise AgentFailure `lost-subject` if the negative prompt forbids what the user asked for."""
+    forbidden = set(words(negative_prompt)) if rule != "off" else set()
+    if lost := [word for word in content_words(naive_prompt) if word in forbidden]:
+        raise AgentFailure("lost-subject", f"the negative prompt forbids words of the user's: {', '.join(lost)}")
+
+
 def leaks(instruction: str, prompts: Iterable[str], n: int = 4) -> str:
     """Return what the instruction copies from one of the prompts, or "" if nothing.
 

@@ -58,6 +58,10 @@ class LLMInstructionModifier:
             rules.append(
                 "Copy every part between <keep> and </keep> exactly as it is, tags included, in the same order."
             )
+        if self._settings.negative:
+            rules.append(
+                "An instruction may also say what the negative prompt lists: what pictures must not look like."
+            )
         rules.append("Never copy a user's prompt into an instruction.")
         return " ".join(rules)
 

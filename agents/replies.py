@@ -44,6 +44,12 @@ class PromptReply(_Reply):
     prompt: str
 
 
+class PromptsReply(PromptReply):
+    """What the Generator answers where it may write a negative prompt too; "" is none."""
+
+    negative_prompt: str = ""
+
+
 class GradientReply(_Reply):
     """What the Gradient Calculator answers."""
 

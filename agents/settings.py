@@ -22,6 +22,7 @@ class AgentSettings:
         max_prompt_chars: longest refined prompt.
         max_instruction_chars: longest instruction.
         leak_ngram: an instruction may not share so many consecutive words with a training prompt.
+        negative: whether the Generator may also write a negative prompt, and instructions say what goes into it.
     """
 
     generator: Sampling = field(default_factory=lambda: Sampling(0.7, 400))
@@ -33,6 +34,7 @@ class AgentSettings:
     max_prompt_chars: int = 600
     max_instruction_chars: int = 2500
     leak_ngram: int = 4
+    negative: bool = False
 
 
 def settings_for(model: str) -> AgentSettings:

@@ -32,6 +32,9 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     reward: Annotated[str | None, typer.Option(help="paired or score.")] = None,
     reward_scale: Annotated[str | None, typer.Option(help="pooled-sd or none.")] = None,
     keep: Annotated[str | None, typer.Option(help="verbatim, content-words or off.")] = None,
+    negative: Annotated[
+        bool, typer.Option("--negative", help="Let instructions also write negative prompts, and optimise them.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     holdout_seed: Annotated[int | None, typer.Option(help="Chooses the held-out prompts.")] = None,
     llm: Annotated[str | None, typer.Option(help="offline/agents, openai/NAME or a litellm name.")] = None,
@@ -74,6 +77,7 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         "reward": reward,
         "reward_scale": reward_scale,
         "keep": keep,
+        "negative": negative or None,
         "seed": seed,
         "holdout_seed": holdout_seed,
         "llm": llm,

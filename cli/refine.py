@@ -29,6 +29,7 @@ def refine(
                 {
                     "naive": item.naive,
                     "refined": item.text or None,
+                    "negative": item.negative,
                     "instruction": refined.instruction,
                     "error": item.error,
                 }
@@ -39,6 +40,8 @@ def refine(
         for item in refined.refinements:
             if not item.error:
                 print(item.text)
+                if item.negative:
+                    say(f"negative prompt: {item.negative}")
     failed = [item for item in refined.refinements if item.error]
     for item in failed:
         say(f"brushup: {item.naive[:60]!r} was not refined: {item.error}; try again, another --instruction or --llm")

@@ -63,11 +63,15 @@ class Pull:
 
 @dataclass(frozen=True)
 class Refinement:
-    """What a refiner made of one naive prompt: `text`, or `error` when it failed (then `text` is "")."""
+    """What a refiner made of one naive prompt: `text`, or `error` when it failed (then `text` is "").
+
+    `negative` says what the picture must not show; "" when the refiner writes no negative prompts.
+    """
 
     naive: str
     text: str = ""
     error: str = ""
+    negative: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class ScoredPrompt:
     reward: float
     arm: str
     block: str
+    negative: str = ""
 
 
 @dataclass(frozen=True)

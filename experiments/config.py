@@ -48,6 +48,7 @@ class AgentsSection(_Section):
     llm: str = Field("offline/agents", description="`offline/agents`, `openai/MODEL`, or any litellm model name.")
     api_base: str | None = Field(None, description="URL of an OpenAI-compatible server.")
     keep: Literal["verbatim", "content-words", "off"] = Field("content-words", description="What must survive.")
+    negative: bool = Field(False, description="Let instructions also write negative prompts, and optimise them.")
     templates: str | None = Field(None, description="Folder with your own role templates.")
     initial: str | None = Field(None, description="Your own initial instruction instead of the built-in one.")
     instructions: tuple[str, ...] = Field((), description="More instructions that join the pool at the start.")
@@ -186,6 +187,7 @@ FLAGS = {
     "reward": "bandit.reward",
     "reward_scale": "bandit.reward_scale",
     "keep": "agents.keep",
+    "negative": "agents.negative",
     "seed": "run.seed",
     "holdout_seed": "run.holdout_seed",
     "llm": "agents.llm",

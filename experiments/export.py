@@ -72,6 +72,7 @@ def instruction_file(folder: RunFolder, found: Mapping[str, Any]) -> dict[str, A
             "temperature": settings.generator.temperature,
             "max_tokens": settings.generator.max_tokens,
             "max_prompt_chars": settings.max_prompt_chars,
+            "negative": config.agents.negative,
         },
         "templates": {role: getattr(templates, role) for role in PLACEHOLDERS},
     }

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from agents.settings import settings_for
 from core.errors import BadInput
 from core.interfaces import Refiner
 from core.records import Instruction, Refinement
@@ -16,7 +15,7 @@ from experiments.config import AgentsSection, RunConfig, parse_config
 from experiments.export import finished, run_templates
 from experiments.folder import RunFolder, existing_folder, read_json
 from experiments.status import has_facts, reading
-from experiments.wiring import load_chat, open_library, refiner_factory
+from experiments.wiring import agent_settings, load_chat, open_library, refiner_factory
 from prompt_db.importers import MAX_CHARACTERS
 
 
@@ -63,7 +62,7 @@ def refine_prompts(
         refiner = refiner_factory(
             chat,
             run_templates(folder, config),
-            replace(settings_for(agents.llm), keep=agents.keep),
+            agent_settings(agents),
             lambda naive: library.exemplars([naive], agents.generator_exemplars, corpus=corpus),
         )(arm)
         done = asyncio.run(_refine_all(refiner, texts, arm.id, config.run.seed))

@@ -15,7 +15,6 @@ from agents.limits import Limits
 from agents.messages import Templates, load_templates
 from agents.modifier import LLMInstructionModifier
 from agents.ollama import OllamaUnloader, ollama_address
-from agents.replies import PromptReply
 from agents.settings import AgentSettings, settings_for
 from bandit import POLICIES
 from bandit.settings import PolicySettings
@@ -204,7 +203,7 @@ def open_bench(
     cache = CacheStore(cache_folder / "cache.db")
     ledger = Ledger(store, Caps(**config.budget.model_dump()), session, price=config.agents.price())
     chat = MeteredChat(models.chat, cache, ledger, api_base=config.agents.api_base)
-    settings = replace(settings_for(config.agents.llm), keep=config.agents.keep)
+    settings = agent_settings(config.agents)
     train = [prompt.text for prompt in store.prompts("train")]
     policy = PolicySettings(c=config.bandit.c, epsilon=config.bandit.epsilon, reward_scale=config.bandit.reward_scale)
 
@@ -243,6 +242,11 @@ def open_bench(
         library.close()
 
 
+def agent_settings(agents: AgentsSection) -> AgentSettings:
+    """Return the agents' settings of a configuration."""
+    return replace(settings_for(agents.llm), keep=agents.keep, negative=agents.negative)
+
+
 def refiner_factory(
     chat: ChatModel, templates: Templates, settings: AgentSettings, exemplars: Exemplars
 ) -> Callable[[Instruction], LLMRefiner]:
@@ -258,12 +262,13 @@ def cost_of_refining(
     refiner_of: Callable[[Instruction], LLMRefiner], settings: AgentSettings, price: Price | None
 ) -> Callable[[Instruction, str], CallCost]:
     """Return the function that says what the first call of a refinement costs at most, from the very messages sent."""
-    schema, room = PromptReply.model_json_schema(), settings.generator.max_tokens
+    room = settings.generator.max_tokens
 
     @functools.cache
     def cost(instruction: Instruction, naive_prompt: str) -> CallCost:
-        messages = refiner_of(instruction).messages(naive_prompt)
-        return worst_case(ChatRequest(messages, max_tokens=room, json_schema=schema), price)
+        refiner = refiner_of(instruction)
+        schema = refiner.schema.model_json_schema()
+        return worst_case(ChatRequest(refiner.messages(naive_prompt), max_tokens=room, json_schema=schema), price)
 
     return cost
 

@@ -70,9 +70,13 @@ def scored_prompts(bench: Workbench) -> list[ScoredPrompt]:
         for block_id, value in scores.get(row["arm"], {}).items():
             block = blocks[block_id]
             if block.batch == row["batch"] and block_id in naive_scores:
-                refined = refinements[row["arm"], block.prompt_id, block.replicate]["text"]
+                refined = refinements[row["arm"], block.prompt_id, block.replicate]
                 reward = value - naive_scores[block_id]
-                scored.append(ScoredPrompt(texts[block.prompt_id], refined, reward, row["arm"], block_id))
+                scored.append(
+                    ScoredPrompt(
+                        texts[block.prompt_id], refined["text"], reward, row["arm"], block_id, refined["negative"]
+                    )
+                )
     return scored[:EVIDENCE]
 
 

@@ -59,11 +59,11 @@ def restore_pictures(bench: Workbench, keys: Collection[str]) -> set[str]:
     if not missing:
         return missing
     rows = bench.store.rows(
-        "SELECT render.key, render.arm, render.block_id, render.prompt, block.seed FROM render"
+        "SELECT render.key, render.arm, render.block_id, render.prompt, render.negative, block.seed FROM render"
         " JOIN block ON block.id = render.block_id WHERE render.error = '' ORDER BY arm, block_id"
     )
     todo = {row["key"]: row for row in reversed(rows) if row["key"] in missing}
-    requests = {key: RenderRequest(row["prompt"], row["seed"]) for key, row in todo.items()}
+    requests = {key: RenderRequest(row["prompt"], row["seed"], row["negative"]) for key, row in todo.items()}
     again = sorted(key for key, request in requests.items() if render_key(bench.renderer, request) == key)
     size = bench.renderer.chunk
     for chunk in (again[start : start + size] for start in range(0, len(again), size)):

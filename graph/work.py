@@ -16,7 +16,7 @@ from PIL import Image
 from core.calllog import log_calls
 from core.errors import BrushupError, BudgetReached, Interrupted
 from core.interfaces import Scorer
-from core.records import NAIVE, Block, Refinement, RenderRequest, RenderResult, Score, ScoreItem
+from core.records import NAIVE, Refinement, RenderRequest, RenderResult, Score, ScoreItem
 from core.scope import call_scope, current_scope
 from core.seeding import derive_seed
 from core.text import digest
@@ -180,15 +180,14 @@ def _unrendered(bench: Workbench, work: Work) -> dict[tuple[str, str], RenderReq
     wanted: dict[tuple[str, str], RenderRequest] = {}
     texts = {prompt.id: prompt.text for prompt in bench.store.prompts()}
     for arm, block in bench.pairs(work["arms"], bench.store.blocks(work["blocks"])):
-        text = texts[block.prompt_id] if arm == NAIVE else _refined(refinements, arm, block)
-        if text and (arm, block.id) not in done:
-            wanted[arm, block.id] = RenderRequest(text, block.seed)
+        if (arm, block.id) in done:
+            continue
+        row = {"text": texts[block.prompt_id], "negative": "", "error": ""}
+        if arm != NAIVE:
+            row = refinements.get((arm, block.prompt_id, block.replicate), {"error": "missing"})
+        if not row["error"]:
+            wanted[arm, block.id] = RenderRequest(row["text"], block.seed, row["negative"])
     return wanted
-
-
-def _refined(refinements: dict[tuple[str, str, int], dict[str, Any]], arm: str, block: Block) -> str:
-    row = refinements.get((arm, block.prompt_id, block.replicate))
-    return str(row["text"]) if row and not row["error"] else ""
 
 
 def _charge(kind: str, pair: tuple[str, str]) -> str:
@@ -199,7 +198,15 @@ def _store_renders(
     bench: Workbench, facts: dict[tuple[str, str], tuple[RenderRequest, str, str]], *, cached: bool
 ) -> None:
     rows = (
-        {"arm": arm, "block_id": block, "key": key, "prompt": request.prompt, "cached": int(cached), "error": error}
+        {
+            "arm": arm,
+            "block_id": block,
+            "key": key,
+            "prompt": request.prompt,
+            "negative": request.negative_prompt,
+            "cached": int(cached),
+            "error": error,
+        }
         for (arm, block), (request, key, error) in facts.items()
     )
     with bench.store.atomic():

@@ -81,4 +81,10 @@ def _add_requests(database: Database) -> None:
     database.table("llm_request").create(columns, pk="id", strict=True)
 
 
-RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests)
+def _add_negative_prompts(database: Database) -> None:
+    """Let a refinement have a negative prompt, and a picture the one it was drawn with."""
+    for table in ("refinement", "render"):
+        database.execute(f"ALTER TABLE {table} ADD COLUMN negative TEXT NOT NULL DEFAULT ''")
+
+
+RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests, _add_negative_prompts)

@@ -152,7 +152,9 @@ class RunStore:
     def add_refinement(self, arm: str, block: Block, refinement: Refinement) -> None:
         """Store what an arm made of a block's prompt."""
         row = {"arm": arm, "prompt_id": block.prompt_id, "replicate": block.replicate}
-        self.upsert("refinement", [{**row, "text": refinement.text, "error": refinement.error}])
+        self.upsert(
+            "refinement", [{**row, "text": refinement.text, "negative": refinement.negative, "error": refinement.error}]
+        )
 
     def refinements(self) -> dict[tuple[str, str, int], Row]:
         """Return all refinements by (arm, prompt id, replicate)."""

@@ -1,7 +1,7 @@
 """A renderer and a scorer that take microseconds: the picture carries its worth in its pixels, the scorer reads it.
 
 The worth comes from the stub world of the agents' tests, so whole runs behave as on real models: phrases help or harm,
-some only in one family, noise depends on the block.
+some only in one family, noise depends on the block. A harmful phrase in the negative prompt helps half as much.
 """
 
 import time
@@ -16,7 +16,7 @@ from core.records import RenderRequest, RenderResult, Score, ScoreItem
 from core.seeding import generator
 from core.text import phrases
 from experiments.wiring import Models
-from tests.agents.stub_world import World
+from tests.agents.stub_world import HARMFUL, World
 
 
 @dataclass
@@ -44,7 +44,8 @@ class FakeRenderer:
         naive = ", ".join(phrases(request.prompt)[:2])
         block = generator("block", self.world.seed, naive, request.seed).normal()
         noise = generator("picture", self.world.seed, request.prompt, request.seed).normal()
-        worth = self.world.truth(naive, request.prompt) + 0.8 * block + self.world.noise * noise
+        forbidden = -sum(HARMFUL.get(phrase, 0.0) for phrase in phrases(request.negative_prompt))
+        worth = self.world.truth(naive, request.prompt) + 0.5 * forbidden + 0.8 * block + self.world.noise * noise
         number = round(1000 * float(worth)) + 2**23
         pixels = np.zeros((8, 8, 3), dtype=np.uint8)
         pixels[0, 0] = [number >> 16 & 255, number >> 8 & 255, number & 255]

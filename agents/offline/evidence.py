@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.contrasts import Result
-from agents.offline.regression import BEND_SIZE, BENDS, Fit, added_phrases, fit, make_design
+from agents.offline.regression import BEND_SIZE, BENDS, NOT, Fit, added_phrases, fit, make_design
 from core.text import phrases, unique
 
 _MOST_RESULTS = 800
@@ -14,7 +14,10 @@ _MOST_RESULTS = 800
 
 @dataclass(frozen=True)
 class Effect:
-    """The worth of one phrase where the naive prompt mentions `word`; with `word` "", where it mentions none."""
+    """The worth of one phrase where the naive prompt mentions `word`; with `word` "", where it mentions none.
+
+    A phrase of the negative prompt is named with `NOT` before it.
+    """
 
     phrase: str
     word: str
@@ -46,7 +49,7 @@ class Evidence:
 
 def weigh(results: Sequence[Result]) -> Evidence | None:
     """Weigh the phrases; None when no result added any."""
-    rows = [row for row in results if row.who != "naive" and added_phrases(row.naive, row.refined)][:_MOST_RESULTS]
+    rows = [row for row in results if row.who != "naive" and added_phrases(row)][:_MOST_RESULTS]
     if not rows:
         return None
     found = fit(make_design(rows))
@@ -57,7 +60,7 @@ def weigh(results: Sequence[Result]) -> Evidence | None:
     varying = sorted({phrase for _, phrase in found.pairs})
     for word in words:
         effects += sorted((_effect(found, index, word) for index in varying), key=lambda effect: -effect.mean)
-    most = int(np.max(design.has.sum(axis=1)))
+    most = int(np.max(design.bends[:, 0]))
     slopes = found.mean[1 : len(BENDS)] * setting.size * BEND_SIZE * design.unit
     after = np.array(BENDS[1:], dtype=np.float64)
     bend = {number: float(slopes @ (number - after).clip(min=0.0)) for number in range(1, most + 2)}
@@ -71,7 +74,7 @@ def weigh(results: Sequence[Result]) -> Evidence | None:
 def _effect(found: Fit, phrase: int, word: str) -> Effect:
     design, size = found.design, found.setting.size
     mix = np.zeros(len(found.mean))
-    mix[0] = size * BEND_SIZE
+    mix[0] = 0.0 if design.names[phrase].startswith(NOT) else size * BEND_SIZE
     mix[len(BENDS) + phrase] = size
     where = np.ones(len(design.rewards))
     if word:

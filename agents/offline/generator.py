@@ -7,21 +7,32 @@ import numpy as np
 
 from agents.messages import example_lines
 from agents.offline.plan import Plan, mentions, read_plan
-from core.text import phrases, unique, words
+from core.text import content_words, phrases, unique, words
 
 _CHARACTERS = re.compile(r"at most (\d+) characters")
 _LONGEST_PHRASE = 4
+NEGATIVE = "negative prompt"
+"""Stands in the rules of a message when there may be one."""
 
 
-def refine(parts: Mapping[str, str], rng: np.random.Generator) -> str:
-    """Return the refined prompt for a Generator message: the naive prompt, then the phrases of the instruction."""
+def refine(parts: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]:
+    """Answer a Generator message: the naive prompt, then the phrases of the instruction; a negative prompt if asked."""
     naive = parts["prompt"].strip()
     plan = read_plan(parts.get("instruction", ""))
     added = choose(plan, naive, example_lines(parts), rng)
     limit = _CHARACTERS.search(parts.get("rules", ""))
     while added and limit and len(", ".join([naive, *added])) > int(limit.group(1)):
         added.pop()
-    return ", ".join([naive.rstrip(" ,."), *added]) if added else naive
+    reply = {"prompt": ", ".join([naive.rstrip(" ,."), *added]) if added else naive}
+    if NEGATIVE in parts.get("rules", ""):
+        own = {phrase.lower() for phrase in phrases(naive)}
+        tried = _pick(plan.forbid_pool, plan.forbid_count, own | set(plan.forbid), rng)
+        reply["negative_prompt"] = ", ".join(p for p in unique([*plan.forbid, *tried]) if not _shares_word(p, naive))
+    return reply
+
+
+def _shares_word(phrase: str, naive: str) -> bool:
+    return bool(set(words(phrase)) & set(content_words(naive)))
 
 
 def choose(plan: Plan, naive: str, examples: Sequence[str], rng: np.random.Generator) -> list[str]:

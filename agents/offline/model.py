@@ -29,7 +29,7 @@ class OfflineChatModel:
         reply: dict[str, object]
         if "prompt" in parts:
             rng = generator("refine", parts["prompt"], request.replicate)
-            reply = {"prompt": refine(parts, rng)}
+            reply = {**refine(parts, rng)}
         elif "results" in parts:
             reply = {"gradient": critique(parts)}
         elif "gradient" in parts:

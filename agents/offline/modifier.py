@@ -8,9 +8,10 @@ import numpy as np
 
 from agents.guards import kept_parts, without_keep_tags
 from agents.messages import example_lines
-from agents.offline.evidence import Evidence
-from agents.offline.generator import borrowable
+from agents.offline.evidence import Effect, Evidence
+from agents.offline.generator import NEGATIVE, borrowable
 from agents.offline.plan import Plan, read_plan, write_plan
+from agents.offline.regression import NOT
 from agents.offline.wording import read_evidence
 from core.text import unique
 
@@ -18,6 +19,7 @@ _COUNT = re.compile(r"\bWrite (\d+) instructions?\b")
 _DEFAULT_COUNT = 2
 _MOST_PHRASES = 8
 _POOL = 8
+_MOST_FORBIDDEN = 3
 _STYLES = ((0.0, 0), (0.6, 1), (0.5, 0), (0.5, -1), (0.8, 0))
 """Per child: a phrase is constant if it is worth this part of the best one's worth, the other places go to phrases that
 are tried; and how many phrases more than the best number. The first child exploits, the others also explore."""
@@ -32,9 +34,12 @@ def propose(parts: Mapping[str, str], message: str, rng: np.random.Generator) ->
     plan = read_plan(without_keep_tags(_without_frozen(parent)))
     exemplar_phrases = borrowable(example_lines(parts))
     evidence = read_evidence(parts["gradient"])
+    negative = NEGATIVE in parts.get("rules", "")
     texts: list[str] = []
     for k in range(4 * count):
         child = _blind(plan, k) if evidence is None else _child(plan, evidence, exemplar_phrases, k, rng)
+        if negative and evidence is not None:
+            child = _with_negative(child, evidence, k)
         text = "\n".join([*(f"<keep>{part}</keep>" for part in frozen), write_plan(child)])
         if text not in texts and text.strip() != parent.strip():
             texts.append(text)
@@ -54,7 +59,7 @@ def _blind(plan: Plan, k: int) -> Plan:
 
 
 def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: int, rng: np.random.Generator) -> Plan:
-    general = {effect.phrase: effect for effect in evidence.effects if not effect.word}
+    general = {effect.phrase: effect for effect in _positive(evidence) if not effect.word}
     values = {phrase: effect.mean for phrase, effect in general.items()}
     size = best_number(sorted(values.values(), reverse=True), evidence.bend)
     bar, change = _STYLES[k % len(_STYLES)]
@@ -65,7 +70,7 @@ def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: i
     always = _strong(values, bar, size)
     conditional = []
     for word in evidence.share:
-        under = {**values, **{e.phrase: e.mean for e in evidence.effects if e.word == word}}
+        under = {**values, **{e.phrase: e.mean for e in _positive(evidence) if e.word == word}}
         group = _beside(_strong(under, bar, size), always, size)
         if group:
             conditional.append((word, tuple(group)))
@@ -83,6 +88,22 @@ def _child(plan: Plan, evidence: Evidence, exemplar_phrases: Sequence[str], k: i
         borrow=max(0, tries - len(pool)),
         preamble=plan.preamble,
     )
+
+
+def _positive(evidence: Evidence) -> list[Effect]:
+    """Return the effects of what is added to the prompt itself."""
+    return [effect for effect in evidence.effects if not effect.phrase.startswith(NOT)]
+
+
+def _with_negative(plan: Plan, evidence: Evidence, k: int) -> Plan:
+    """Forbid what helps when forbidden, and try what did harm in prompts and was not forbidden yet."""
+    known = {e.phrase.removeprefix(NOT): e for e in evidence.effects if e.phrase.startswith(NOT) and not e.word}
+    forbid = [phrase for phrase, effect in known.items() if effect.mean > 0][:_MOST_FORBIDDEN]
+    hopeful = [phrase for phrase, effect in known.items() if phrase not in forbid and effect.mean + effect.sd > 0]
+    harmful = [phrase for phrase in plan.never if phrase not in known and phrase not in evidence.subjects]
+    pool = unique([*harmful, *hopeful])[:_POOL]
+    count = min(len(pool), 1 + k % 2)
+    return replace(plan, forbid=tuple(forbid), forbid_count=count, forbid_pool=tuple(pool))
 
 
 def _strong(values: Mapping[str, float], bar: float, size: int) -> list[str]:
@@ -111,8 +132,8 @@ def _helps_somewhere(phrase: str, evidence: Evidence) -> bool:
 
 def _promising(evidence: Evidence, exemplar_phrases: Sequence[str], used: Sequence[str]) -> list[str]:
     """Return phrases that may be better than the weakest one in use: mean plus one standard deviation, best first."""
-    hopes = {e.phrase: e.mean + e.sd for e in evidence.effects if not e.word}
-    for effect in evidence.effects:
+    hopes = {e.phrase: e.mean + e.sd for e in _positive(evidence) if not e.word}
+    for effect in _positive(evidence):
         if effect.word:
             hopes[effect.phrase] = max(hopes.get(effect.phrase, effect.mean), effect.mean)
     fresh = evidence.fresh[0] + evidence.fresh[1]

@@ -18,6 +18,11 @@ _MENTION = re.compile(
 _TRY = re.compile(
     rf"\balso try (\d+) of:?\s+{_LIST}(?:[,;]?\s*different ones for different prompts)?[.;]?", re.IGNORECASE
 )
+_FORBID = re.compile(rf"\bin the negative prompt,? (?:always )?put:?\s+{_LIST}[.;]?", re.IGNORECASE)
+_FORBID_TRY = re.compile(
+    rf"\bin the negative prompt,? also try (\d+) of:?\s+{_LIST}(?:[,;]?\s*different ones for different prompts)?[.;]?",
+    re.IGNORECASE,
+)
 _NEVER = re.compile(rf"\b(?:never|do not) (?:use|add):?\s+{_LIST}[.;]?", re.IGNORECASE)
 _AT_MOST = re.compile(r"\buse at most (\d+) phrases?[.;]?", re.IGNORECASE)
 _BORROW = re.compile(r"\bborrow (?:up to )?(\d+) phrases? from the examples[.;]?", re.IGNORECASE)
@@ -36,7 +41,10 @@ class Plan:
         never: phrases to leave out.
         at_most: how many phrases are added at most; None when the text does not say.
         borrow: how many phrases to take from the examples.
-        preamble: all that says none of the above.
+        preamble: all that says none of the rest.
+        forbid: phrases for every negative prompt.
+        forbid_count: how many of `forbid_pool` to add to it, different ones for different prompts.
+        forbid_pool: phrases to try there.
     """
 
     always: tuple[str, ...] = ()
@@ -47,11 +55,18 @@ class Plan:
     at_most: int | None = None
     borrow: int = 0
     preamble: str = PREAMBLE
+    forbid: tuple[str, ...] = ()
+    forbid_count: int = 0
+    forbid_pool: tuple[str, ...] = ()
 
 
 def read_plan(instruction: str) -> Plan:
     """Read an instruction. Order of the sentences does not matter; several of one kind add up."""
     rest = instruction
+    forbid_tries = list(_FORBID_TRY.finditer(rest))
+    rest = _FORBID_TRY.sub("", rest)
+    forbid = [phrase for found in _FORBID.finditer(rest) for phrase in _phrases(found.group(1))]
+    rest = _FORBID.sub("", rest)
     mentions = [(found.group(1).lower(), _phrases(found.group(2))) for found in _MENTION.finditer(rest)]
     rest = _MENTION.sub("", rest)
     tries = list(_TRY.finditer(rest))
@@ -69,6 +84,9 @@ def read_plan(instruction: str) -> Plan:
         try_count=sum(int(found.group(1)) for found in tries),
         try_pool=tuple(unique(phrase for found in tries for phrase in _phrases(found.group(2)))),
         never=tuple(unique(never)),
+        forbid=tuple(unique(forbid)),
+        forbid_count=sum(int(found.group(1)) for found in forbid_tries),
+        forbid_pool=tuple(unique(phrase for found in forbid_tries for phrase in _phrases(found.group(2)))),
         at_most=min(limits) if limits else None,
         borrow=sum(borrows),
         preamble="\n".join(line for line in (" ".join(piece.split()) for piece in rest.splitlines()) if line),
@@ -87,6 +105,13 @@ def write_plan(plan: Plan) -> str:
         lines.append(f"Borrow {plan.borrow} {'phrase' if plan.borrow == 1 else 'phrases'} from the examples.")
     if plan.never:
         lines.append(f"Never use: {quoted(plan.never)}.")
+    if plan.forbid:
+        lines.append(f"In the negative prompt, put: {quoted(plan.forbid)}.")
+    if plan.forbid_count and plan.forbid_pool:
+        pool = quoted(plan.forbid_pool)
+        lines.append(
+            f"In the negative prompt, also try {plan.forbid_count} of: {pool}, different ones for different prompts."
+        )
     if plan.at_most is not None:
         lines.append(f"Use at most {plan.at_most} {'phrase' if plan.at_most == 1 else 'phrases'}.")
     return "\n".join(lines)

@@ -74,15 +74,20 @@ class Fit:
     cov: Array
 
 
-def added_phrases(naive: str, refined: str) -> list[str]:
-    """Return the phrases of the refined prompt that the naive one does not have, lower-cased."""
-    own = {phrase.lower() for phrase in phrases(naive)}
-    return list(dict.fromkeys(phrase.lower() for phrase in phrases(refined) if phrase.lower() not in own))
+NOT = "not: "
+"""Stands before the name of a phrase of the negative prompt."""
+
+
+def added_phrases(result: Result) -> list[str]:
+    """Return what a result added to its naive prompt, lower-cased: new phrases, then those of the negative prompt."""
+    own = {phrase.lower() for phrase in phrases(result.naive)}
+    added = [phrase.lower() for phrase in phrases(result.refined) if phrase.lower() not in own]
+    return unique([*added, *(NOT + phrase.lower() for phrase in phrases(result.negative))])
 
 
 def make_design(rows: Sequence[Result]) -> Design:
     """Turn results that all added phrases into arrays."""
-    added = [added_phrases(row.naive, row.refined) for row in rows]
+    added = [added_phrases(row) for row in rows]
     names = unique(phrase for group in added for phrase in group)
     place = {name: index for index, name in enumerate(names)}
     has = np.zeros((len(rows), len(names)))
@@ -100,7 +105,7 @@ def make_design(rows: Sequence[Result]) -> Design:
     ]
     mentioned = np.array([[float(word in group) for word in words] for group in told]).reshape(len(rows), len(words))
     blocks = np.array([row.block for row in rows])
-    counts = has.sum(axis=1)
+    counts = has[:, [not name.startswith(NOT) for name in names]].sum(axis=1)
     bends = np.stack([(counts - bend).clip(min=0.0) for bend in BENDS], axis=1)
     rewards = np.array([row.reward for row in rows])
     unit = float(np.sqrt(np.mean(np.square(rewards)))) or 1.0

@@ -209,3 +209,26 @@ def test_another_process_can_follow_a_run(tmp_path: Path) -> None:
     assert {"pull", "settle", "critique", "modify", "validate", "test", "stop", "done"} <= nodes
     assert store.rows("SELECT at FROM heartbeat")
     store.close()
+
+
+@pytest.mark.slow
+def test_negative_prompts_are_learnt_drawn_scored_and_kept(tmp_path: Path) -> None:
+    models = fake_models()
+    summary = whole_run(tmp_path, models, agents={"negative": True}, run={"rounds": 5, "batch_size": 8})
+    text = summary["best_instruction"]["text"]
+    [line] = [line for line in text.splitlines() if line.startswith("In the negative prompt, put:")]
+    assert set(re.findall(r'"([^"]+)"', line)) & set(HARMFUL)
+    assert summary["holdout"]["best_minus_initial"]["ci95"][0] > 0
+    store = read_store(tmp_path)
+    rows = store.rows(
+        "SELECT render.arm, prompt, render.negative AS drawn, refinement.negative AS written FROM render"
+        " JOIN block ON block.id = block_id LEFT JOIN refinement ON refinement.arm = render.arm"
+        " AND refinement.prompt_id = block.prompt_id AND refinement.replicate = block.replicate"
+    )
+    assert {row["drawn"] for row in rows if row["arm"] == NAIVE} == {""}
+    refined = [row for row in rows if row["arm"] != NAIVE]
+    assert all(row["drawn"] == row["written"] for row in refined)
+    best = [row for row in refined if row["arm"] == summary["best_instruction"]["id"]]
+    assert all(row["drawn"] for row in best)
+    asked = {(request.prompt, request.negative_prompt) for request in models.renderer.drawn}
+    assert {(row["prompt"], row["drawn"]) for row in rows} == asked
