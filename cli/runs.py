@@ -6,7 +6,7 @@ from rich.table import Table
 
 from cli.options import HOME, Home, Json
 from cli.output import console, emit, say
-from experiments.verdict import SCALE
+from experiments.verdict import scale_of
 
 
 def runs(home: Home = HOME, json: Json = False) -> None:
@@ -21,14 +21,16 @@ def runs(home: Home = HOME, json: Json = False) -> None:
         say(f"no runs in {home}; start one with: brushup optimize --home {home}")
         return
     table = Table()
-    for heading in ("run", "status", "rounds", "best", f"best minus naive x {SCALE}", "pictures"):
-        table.add_column(heading, justify="left" if heading in ("run", "status", "best") else "right")
+    for heading in ("run", "status", "rounds", "best", "best minus naive", "scorer", "pictures"):
+        left = heading in ("run", "status", "best", "scorer")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "scorer")
     for line in found:
-        gain = "-"
+        gain, factor = "-", scale_of(line.scorer)
         if line.best_minus_naive is not None:
             low, high = line.best_minus_naive["ci95"]
-            gain = f"{SCALE * line.best_minus_naive['mean']:+.2f} [{SCALE * low:+.2f}, {SCALE * high:+.2f}]"
-        table.add_row(line.name, line.status, str(line.rounds), line.best or "-", gain, str(line.renders))
+            gain = f"{factor * line.best_minus_naive['mean']:+.2f} [{factor * low:+.2f}, {factor * high:+.2f}]"
+        scorer = line.scorer if factor == 1 else f"{line.scorer} x {factor}"
+        table.add_row(line.name, line.status, str(line.rounds), line.best or "-", gain, scorer, str(line.renders))
     console.print(table)
     for line in found:
         if line.problem:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from cli.options import HOME, Home, Json
 from cli.output import console, emit, say, show_summary
-from experiments.verdict import SCALE
+from core.errors import BadInput
+from experiments.verdict import scale_of
 
 if TYPE_CHECKING:
     from experiments.details import ArmLine, RunDetails
@@ -21,6 +21,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Follow the run's events un
 def show(
     name: Annotated[str, typer.Argument(help="Name of the run.")],
     watch: Watch = False,
+    instruction: Annotated[str | None, typer.Option(help="Show this instruction's whole text; `all` for all.")] = None,
     home: Home = HOME,
     json: Json = False,
 ) -> None:
@@ -37,8 +38,10 @@ def show(
     details = run_details(folder)
     if json:
         emit(details.to_json())
-    else:
+    elif instruction is None:
         _show(details, folder)
+    else:
+        _show_texts(details, instruction)
 
 
 def _follow(folder: "RunFolder") -> None:
@@ -50,10 +53,20 @@ def _follow(folder: "RunFolder") -> None:
         say("  ".join([at, *(word for word in words if word)]))
 
 
+def _show_texts(details: "RunDetails", instruction: str) -> None:
+    wanted = [arm for arm in details.arms if instruction in (arm.id, "all")]
+    if not wanted:
+        known = ", ".join(arm.id for arm in details.arms) or "none yet"
+        raise BadInput(f"--instruction is {instruction!r}; expected one of run {details.name!r}: {known}, or all")
+    for arm in wanted:
+        say(f"{arm.id}" + (f", child of {arm.parent}" if arm.parent else "") + f" ({arm.origin}):\n{arm.text}\n")
+
+
 def _show(details: "RunDetails", folder: "RunFolder") -> None:
     say(f"run {details.name}: {details.status}, {details.rounds} rounds" + _stopped(details.stop_reason))
     if details.arms:
-        console.print(_table(details.arms))
+        console.print(_table(details.arms, scale_of(details.scorer)))
+        say(f"the texts: brushup show {details.name} --home {folder.home} --instruction all")
     if details.gradient:
         what = details.gradient["text"] or f"none ({details.gradient['error']})"
         say(f"textual gradient of round {details.gradient['round']}, for {details.gradient['arm']}: {what}")
@@ -84,19 +97,17 @@ def _stopped(reason: str | None) -> str:
     return f"; the loop stopped: {reason}" if reason else ""
 
 
-def _table(arms: tuple["ArmLine", ...]) -> Table:
+def _table(arms: tuple["ArmLine", ...], scale: int) -> Table:
     """Return the instructions as a table, each under its parent."""
     table = Table()
     table.add_column("instruction", no_wrap=True)
-    for heading in ("pulls", "blocks", f"reward x {SCALE}"):
+    for heading in ("pulls", "blocks", "reward" if scale == 1 else f"reward x {scale}"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("text")
     for depth, arm in _tree(arms):
         marks = [word for word in ("best", "finalist", "retired") if getattr(arm, word)]
-        mean = "-" if arm.mean is None else f"{SCALE * arm.mean:+.2f}"
-        text = Text(" ".join(arm.text.split()), no_wrap=True, overflow="ellipsis")  # the one column that may shrink
-        table.add_row("  " * depth + arm.id, str(arm.pulls), str(arm.blocks), mean, ", ".join(marks), text)
+        mean = "-" if arm.mean is None else f"{scale * arm.mean:+.2f}"
+        table.add_row("  " * depth + arm.id, str(arm.pulls), str(arm.blocks), mean, ", ".join(marks))
     return table
 
 

@@ -44,7 +44,7 @@ class ArmLine:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """One run. `failures` counts by kind; `unknown_calls` were in flight when a process was killed.
+    """One run. `scorer` is the one that is optimised, "" before the first score. `failures` counts by kind; `unknown_calls` were in flight when a process was killed.
 
     `requests` counts what was sent to the LLM provider by how it ended.
     """
@@ -52,6 +52,7 @@ class RunDetails:
     name: str
     status: str
     rounds: int
+    scorer: str = ""
     stop_reason: str | None = None
     pid: int | None = None
     heartbeat_age: float | None = None
@@ -83,11 +84,15 @@ def run_details(folder: RunFolder, now: Callable[[], float] = time.time) -> RunD
     with reading(folder) as store:
         [rounds] = store.rows("SELECT coalesce(max(round), 0) AS n FROM pull")
         gradients = store.rows("SELECT round, arm, text, error FROM gradient ORDER BY round DESC LIMIT 1")
+        scorers = store.rows(
+            "SELECT DISTINCT scorer FROM score JOIN block ON block.id = block_id WHERE split = 'train'"
+        )
         unknown = store.rows("SELECT charge_id, kind, session FROM unknown_call ORDER BY id")
         return RunDetails(
             name=folder.name,
             status=beat.status,
             rounds=rounds["n"],
+            scorer=next((row["scorer"] for row in scorers), ""),
             stop_reason=store.fact("stop_reason"),
             pid=beat.pid,
             heartbeat_age=beat.heartbeat_age,

@@ -49,6 +49,7 @@ class RunLine:
     renders: int = 0
     best: str = ""
     best_minus_naive: Mapping[str, Any] | None = None
+    scorer: str = ""
     heartbeat_age: float | None = None
     problem: str = ""
 
@@ -108,6 +109,7 @@ def _line(folder: RunFolder, now: float) -> RunLine:
                 renders=summary["ledger"]["renders"],
                 best=summary["best_instruction"]["id"],
                 best_minus_naive=summary["holdout"]["best_minus_naive"],
+                scorer=summary["holdout"]["scorer"],
                 heartbeat_age=beat.heartbeat_age,
             )
         if not has_facts(folder):

@@ -60,7 +60,7 @@ def test_runs_lists_a_completed_run(brushup: Brushup, home: Path) -> None:
     assert line["renders"] == summary["ledger"]["renders"]
     text = brushup("runs", "--home", home)
     assert text.out == ""
-    assert f"{100 * line['best_minus_naive']['mean']:+.2f} [" in text.err
+    assert f"{line['best_minus_naive']['mean']:+.2f} [" in text.err  # the fake scorer's numbers are shown as they are
     assert snapshot(home) == before
 
 
@@ -196,7 +196,9 @@ def test_children_are_shown_under_their_parent_and_markup_is_text(brushup: Brush
     store.close()
     text = brushup("show", "one", "--home", home).err
     assert "  r9c0" in text
-    assert "Add [/b" in text
+    text = brushup("show", "one", "--home", home, "--instruction", "r9c0").err
+    assert text.splitlines() == ["r9c0, child of r0c0 (modifier):", "Add [/bold] [red]words[/red].", ""]
+    assert "expected one of run 'one': r0c0, " in brushup("show", "one", "--home", home, "--instruction", "x").err
 
 
 def test_watch_shows_the_events_of_a_dead_run_and_ends(brushup: Brushup, home: Path) -> None:
