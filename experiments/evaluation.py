@@ -1,16 +1,16 @@
 """The evidence: validation and test estimates from the stored facts, `summary.json` and `instructions.json`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 
-from bandit.bootstrap import bootstrap_mean
 from core.records import NAIVE, Estimate
 from experiments.config import RunConfig
 from experiments.contact_sheet import draw_contact_sheet
 from experiments.folder import RunFolder, write_json
-from experiments.health import LoopHistory, falling_scorers, warnings
+from experiments.health import LoopHistory, falling_scorers, history_of, warnings
+from experiments.paired import estimate, lead
 from graph.decide import finalists, winner
 from graph.pictures import restore_pictures
 from graph.workbench import FREQUENT, INITIAL, Workbench
@@ -83,27 +83,19 @@ def compare(bench: Workbench, scorer: str, best: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for label, arm in arms.items():
         mine = scores.get(arm, {})
-        result[label] = {"mean": _estimate(_by_prompt(mine, prompt_of), bench).mean, "failed": _failed(bench, mine)}
+        result[label] = {"mean": _estimate(bench, mine, prompt_of).mean, "failed": _failed(bench, mine)}
     for label in ("naive", "initial", "frequent"):
-        ours, theirs = scores.get(best, {}), scores.get(arms[label], {})
-        paired = {block: value - theirs[block] for block, value in ours.items() if block in theirs}
-        result[f"best_minus_{label}"] = dict(_estimate(_by_prompt(paired, prompt_of), bench).to_json())
+        ahead = lead(scores.get(best, {}), scores.get(arms[label], {}))
+        result[f"best_minus_{label}"] = dict(_estimate(bench, ahead, prompt_of).to_json())
     return result
 
 
-def _estimate(values: Mapping[str, Sequence[float]], bench: Workbench) -> Estimate:
-    return bootstrap_mean(values, seed=bench.plan.holdout_seed) if values else Estimate(0.0, (0.0, 0.0), 0)
+def _estimate(bench: Workbench, values: Mapping[str, float], prompt_of: Mapping[str, str]) -> Estimate:
+    return estimate(values, prompt_of, bench.plan.holdout_seed) or Estimate(0.0, (0.0, 0.0), 0)
 
 
 def _failed(bench: Workbench, scores: Mapping[str, float]) -> int:
     return bench.plan.test_prompts * bench.plan.test_seeds - len(scores)
-
-
-def _by_prompt(values: Mapping[str, float], prompt_of: Mapping[str, str]) -> dict[str, list[float]]:
-    grouped: dict[str, list[float]] = {}
-    for block, value in sorted(values.items()):
-        grouped.setdefault(prompt_of[block], []).append(value)
-    return grouped
 
 
 def add_truth(bench: Workbench, best: str) -> None:
@@ -171,15 +163,6 @@ def instruction_set(bench: Workbench, best: str) -> dict[str, Any]:
 
 def loop_history(bench: Workbench) -> LoopHistory:
     """Return what the health rules look at."""
-    bandit = bench.bandit()
-    table = bandit.table(bench.pool_arms())
-    rounds: dict[int, list[float]] = {}
-    for row in bench.store.rows("SELECT round, arm, batch FROM pull WHERE status = 'told' ORDER BY round, k"):
-        batch = f"train/{row['batch']}."
-        rewards = [value for block, value in sorted(table[row["arm"]].items()) if block.startswith(batch)]
-        rounds.setdefault(row["round"], []).extend(rewards)
-    return LoopHistory(
-        round_rewards=[rounds[number] for number in sorted(rounds)],
-        arm_rewards={arm: list(row.values()) for arm, row in table.items()},
-        born={i.id: i.round for i in bench.instructions().values()},
-    )
+    table = bench.bandit().table(bench.pool_arms())
+    pulls = bench.store.rows("SELECT round, arm, batch FROM pull WHERE status = 'told' ORDER BY round, k")
+    return history_of(table, pulls, bench.instructions().values())

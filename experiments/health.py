@@ -4,10 +4,13 @@ One rule each, over the loop's facts; all are pure functions of numbers, so that
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
+
+from core.interfaces import Table
+from core.records import Instruction
 
 PATIENCE = 2
 """Expansions in a row that bring nothing before the loop is called stagnant."""
@@ -28,6 +31,26 @@ class LoopHistory:
     round_rewards: Sequence[Sequence[float]]
     arm_rewards: Mapping[str, Sequence[float]]
     born: Mapping[str, int]
+
+
+def history_of(table: Table, pulls: Iterable[Mapping[str, Any]], instructions: Iterable[Instruction]) -> LoopHistory:
+    """Return what the rules look at.
+
+    Args:
+        table: block rewards by arm.
+        pulls: the closed pulls (round, arm, batch), in order.
+        instructions: every one ever born.
+    """
+    rounds: dict[int, list[float]] = {}
+    for row in pulls:
+        batch = f"train/{row['batch']}."
+        rewards = [value for block, value in sorted(table[row["arm"]].items()) if block.startswith(batch)]
+        rounds.setdefault(row["round"], []).extend(rewards)
+    return LoopHistory(
+        round_rewards=[rounds[number] for number in sorted(rounds)],
+        arm_rewards={arm: list(row.values()) for arm, row in table.items()},
+        born={i.id: i.round for i in instructions},
+    )
 
 
 def warnings(history: LoopHistory) -> list[str]:
