@@ -42,6 +42,19 @@ class BanditSection(_Section):
     epsilon: float = Field(0.1, ge=0, le=1, description="Share of random pulls of eps-greedy.")
 
 
+class LoopSection(_Section):
+    """What the loop is made of; `docs/experiments.md` switches parts off."""
+
+    gradient: Literal["full", "shuffled", "none"] = Field(
+        "full", description="`shuffled`: rewards dealt at random before they are explained; `none`: nothing explained."
+    )
+    evidence: Literal["all", "lineage"] = Field(
+        "all",
+        description="Results that are explained: `all`, or those of the instruction's `lineage`, so that its children "
+        "do not depend on the policy (`brushup compare`).",
+    )
+
+
 class AgentsSection(_Section):
     """The language model and the agents' rules."""
 
@@ -165,6 +178,7 @@ class RunConfig(_Section):
 
     run: RunSection = RunSection()  # type: ignore[call-arg]
     bandit: BanditSection = BanditSection()  # type: ignore[call-arg]
+    loop: LoopSection = LoopSection()  # type: ignore[call-arg]
     agents: AgentsSection = AgentsSection()  # type: ignore[call-arg]
     render: RenderSection = RenderSection()  # type: ignore[call-arg]
     score: ScoreSection = ScoreSection()  # type: ignore[call-arg]

@@ -67,6 +67,8 @@ def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
         top=config.evaluation.top,
         exemplars=config.agents.modifier_exemplars,
         reward=config.bandit.reward,
+        gradient=config.loop.gradient,
+        evidence=config.loop.evidence,
     )
 
 

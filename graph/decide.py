@@ -7,7 +7,7 @@ from langgraph.runtime import Runtime
 
 from bandit.bootstrap import bootstrap_mean
 from core.errors import BrushupError, BudgetReached
-from core.records import NAIVE, Estimate
+from core.records import NAIVE, Estimate, Pull
 from core.seeding import generator
 from graph.blocks import evaluation_blocks, train_batch
 from graph.budget import (
@@ -19,6 +19,7 @@ from graph.budget import (
     pull_needs,
     split_needs,
 )
+from graph.lineage import unready_parent
 from graph.state import LoopState, Work
 from graph.work import check_stop
 from graph.workbench import FREQUENT, INITIAL, Workbench
@@ -64,9 +65,21 @@ def _plan_loop(bench: Workbench, state: LoopState) -> LoopState | None:
             return _stop(bench, round_, "rounds")
         if lacking(bench, {"llm": EXPANSION_CALLS}):
             return _stop(bench, round_, "budget")
-        return {"stage": "loop", "round": round_, "step": step, "work": None, "expand": True}
-    pull_id = f"r{round_}p{step}"
-    pull = bench.bandit(before=pull_id).ask(pull_id, generator(plan_.seed, "policy", pull_id))
+        unready = unready_parent(bench, bench.bandit(before=f"r{round_}p{step}"), round_)
+        if not unready:
+            return {"stage": "loop", "round": round_, "step": step, "work": None, "expand": True}
+        return _plan_pull(bench, round_, step, unready)
+    return _plan_pull(bench, round_, step)
+
+
+def _plan_pull(bench: Workbench, round_: int, step: int, arm: str = "") -> LoopState | None:
+    """Return a pull of `arm`, by default of the policy's choice, or None when it does not fit into the budget."""
+    plan_, pull_id = bench.plan, f"r{round_}p{step}"
+    bandit = bench.bandit(before=pull_id)
+    if arm:
+        pull = Pull(pull_id, arm, bandit.pulls(arm))
+    else:
+        pull = bandit.ask(pull_id, generator(plan_.seed, "policy", pull_id))
     blocks = train_batch(bench.prompts("train"), pull.batch, size=plan_.batch_size, seed=plan_.seed)
     work: Work = {"id": pull_id, "arms": [pull.arm, NAIVE], "blocks": [block.id for block in blocks]}
     if flag := lacking(bench, pull_needs(bench, pull.arm, blocks)):

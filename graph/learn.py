@@ -1,5 +1,7 @@
 """The nodes that learn: settle a unit of work, say in words why good beat bad, write better instructions."""
 
+from dataclasses import replace
+
 from langgraph.runtime import Runtime
 
 from core.errors import AgentFailure, BudgetReached
@@ -7,6 +9,7 @@ from core.records import NAIVE, Instruction, ScoredPrompt, TextualGradient
 from core.scope import call_scope
 from core.seeding import derive_seed, generator
 from graph.budget import affordable
+from graph.lineage import choose_parent, evidence, expansion_name, relatives
 from graph.state import LoopState
 from graph.work import check_stop, current_work
 from graph.workbench import Workbench
@@ -41,17 +44,11 @@ async def critique(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
     """Let the policy choose the instruction to modify and the Gradient Calculator contrast its results."""
     bench, round_ = runtime.context, state["round"]
     check_stop(bench)
-    parent = bench.bandit().select_parent(generator(bench.plan.seed, "parent", round_)) or ""
-    instruction = bench.instructions()[parent]
-    scored = scored_prompts(bench)
-    exemplars = bench.exemplars([s.naive for s in scored if s.arm == parent], bench.plan.exemplars)
+    parent = choose_parent(bench, bench.bandit(), round_)
     text = problem = ""
-    with call_scope(f"critique/{round_}"):
+    if bench.plan.gradient != "none":
         try:
-            gradient = await bench.gradient.critique(
-                instruction.text, scored, exemplars, seed=derive_seed("critique", bench.plan.seed, round_), arm=parent
-            )
-            text = gradient.text
+            text = await _gradient(bench, parent, round_)
         except (AgentFailure, BudgetReached) as error:
             problem = str(error)
     bench.store.upsert("gradient", [{"round": round_, "arm": parent, "text": text, "error": problem}])
@@ -59,23 +56,38 @@ async def critique(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
     return {"parent": parent}
 
 
-def scored_prompts(bench: Workbench) -> list[ScoredPrompt]:
-    """Return the loop's results with their paired rewards: one per (arm, block) that has both scores."""
+async def _gradient(bench: Workbench, parent: str, round_: int) -> str:
+    name, scored = expansion_name(bench, parent, round_), scored_prompts(bench, parent, round_)
+    exemplars = bench.exemplars([s.naive for s in scored if s.arm == parent], bench.plan.exemplars)
+    if bench.plan.gradient == "shuffled":
+        order = generator("shuffle", bench.plan.seed, name).permutation(len(scored))
+        scored = [replace(one, reward=scored[place].reward) for one, place in zip(scored, order, strict=True)]
+    with call_scope(f"critique/{round_}"):
+        gradient = await bench.gradient.critique(
+            bench.instructions()[parent].text,
+            scored,
+            exemplars,
+            seed=derive_seed("critique", bench.plan.seed, name),
+            arm=parent,
+        )
+    return gradient.text
+
+
+def scored_prompts(bench: Workbench, parent: str, round_: int) -> list[ScoredPrompt]:
+    """Return the results with their paired rewards that an expansion may see: one per (arm, block) with both scores."""
     scores = bench.store.raw_scores(bench.scorer.name, "train")
     naive_scores = scores.get(NAIVE, {})
     blocks, refinements = bench.store.all_blocks(), bench.store.refinements()
     texts = {prompt.id: prompt.text for prompt in bench.prompts("train")}
     scored = []
-    for row in bench.store.rows("SELECT arm, batch FROM pull WHERE status = 'told' ORDER BY round DESC, k DESC"):
-        for block_id, value in scores.get(row["arm"], {}).items():
+    for arm, batch in evidence(bench, parent, round_):
+        for block_id, value in scores.get(arm, {}).items():
             block = blocks[block_id]
-            if block.batch == row["batch"] and block_id in naive_scores:
-                refined = refinements[row["arm"], block.prompt_id, block.replicate]
+            if block.batch == batch and block_id in naive_scores:
+                refined = refinements[arm, block.prompt_id, block.replicate]
                 reward = value - naive_scores[block_id]
                 scored.append(
-                    ScoredPrompt(
-                        texts[block.prompt_id], refined["text"], reward, row["arm"], block_id, refined["negative"]
-                    )
+                    ScoredPrompt(texts[block.prompt_id], refined["text"], reward, arm, block_id, refined["negative"])
                 )
     return scored[:EVIDENCE]
 
@@ -88,9 +100,9 @@ async def modify(state: LoopState, runtime: Runtime[Workbench]) -> LoopState:
     [gradient] = bench.store.rows("SELECT text, error FROM gradient WHERE round = ?", [round_])
     texts: list[str] = []
     if not gradient["error"]:
-        naive = [s.naive for s in scored_prompts(bench) if s.arm == parent]
+        naive = [s.naive for s in scored_prompts(bench, parent, round_) if s.arm == parent]
         texts = await _propose(bench, round_, known[parent], gradient["text"], naive)
-    taken = {i.text for i in known.values() if i.round < round_ or i.origin != "modifier"}
+    taken = {known[arm].text for arm in relatives(bench, parent, round_)}
     born = [
         Instruction(f"r{round_}c{k}", text, parent, round_, k)
         for k, text in enumerate(text for text in texts if text not in taken)
@@ -117,7 +129,7 @@ async def _propose(
     bench: Workbench, round_: int, parent: Instruction, gradient: str, naive_prompts: list[str]
 ) -> list[str]:
     exemplars = bench.exemplars(naive_prompts, bench.plan.exemplars)
-    seed = derive_seed("modify", bench.plan.seed, round_)
+    seed = derive_seed("modify", bench.plan.seed, expansion_name(bench, parent.id, round_))
     with call_scope(f"modify/{round_}"):
         try:
             return await bench.modifier.propose(

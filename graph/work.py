@@ -21,6 +21,7 @@ from core.scope import call_scope, current_scope
 from core.seeding import derive_seed
 from core.text import digest
 from graph.budget import refine_scope
+from graph.lineage import seed_name
 from graph.pictures import LOST, Drawn, restore_pictures, store_pictures
 from graph.state import LoopState, RefineTask, Work
 from graph.workbench import Workbench
@@ -75,7 +76,7 @@ async def refine(task: RefineTask, runtime: Runtime[Workbench]) -> dict[str, Any
     block = bench.store.blocks([task["block"]])[0]
     naive = next(p.text for p in bench.prompts(block.split) if p.id == block.prompt_id)
     refiner = bench.refiner_of(bench.instructions()[arm])
-    seed = derive_seed("refine", bench.plan.seed, arm, block.prompt_id, block.replicate)
+    seed = derive_seed("refine", bench.plan.seed, seed_name(bench, arm), block.prompt_id, block.replicate)
     with call_scope(refine_scope(arm, block)):
         try:
             [refinement] = await refiner.refine([naive], seed=seed)

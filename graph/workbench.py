@@ -46,6 +46,8 @@ class LoopPlan:
     top: int = 3
     exemplars: int = 12
     reward: str = "paired"
+    gradient: str = "full"
+    evidence: str = "all"
 
 
 class ExemplarSearch(Protocol):
