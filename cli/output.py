@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.verdict import cost_line, dollars, scale_of, verdict
+from experiments.verdict import cost_line, dollars, scale_of, tested_on, verdict
 
 console = Console(stderr=True, highlight=False)
 
@@ -74,9 +74,7 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     """Print the final table, the verdict, and where the results are."""
     holdout = summary["holdout"]
     scale = scale_of(holdout["scorer"])
-    shown = holdout["scorer"] if scale == 1 else f"{holdout['scorer']} x {scale}"
-    title = f"{holdout['prompts']} unseen prompts x {holdout['seeds']} seeds, {shown}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=tested_on(holdout), title_justify="left")
     for heading in ("prompts written by", "mean score", "best minus this", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "prompts written by" else "right")
     names = {"naive": "you (naive)", "initial": "initial instruction", "frequent": "5 most frequent phrases"}

@@ -40,6 +40,13 @@ def verdict(summary: Mapping[str, Any]) -> str:
     return text
 
 
+def tested_on(holdout: Mapping[str, Any]) -> str:
+    """Say what the test's numbers are: prompts, seeds, scorer and its scale."""
+    scale = scale_of(holdout["scorer"])
+    shown = holdout["scorer"] if scale == 1 else f"{holdout['scorer']} x {scale}"
+    return f"{holdout['prompts']} unseen prompts x {holdout['seeds']} seeds, {shown}"
+
+
 def cost_line(ledger: Mapping[str, Any]) -> str:
     """Say in one plain line what a run cost; unknown is said to be unknown."""
     cached = f" ({ledger['renders_cached']:,} from the cache)" if ledger["renders_cached"] else ""
