@@ -6,6 +6,7 @@ not done again. Order of writes: reservation, effect, call log, bytes, fact.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ from graph.workbench import Workbench
 from rendering.cache import render_key
 
 Item = TypeVar("Item")
+_READERS = 4
+"""Threads that decode a chunk's pictures for the scorer."""
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
@@ -256,11 +259,14 @@ def _score_charge(scorer: Scorer, pair: tuple[str, str]) -> str:
 
 
 def _score_files(scorer: Scorer, items: Sequence[tuple[Path, str]]) -> list[Score]:
-    def load(path: Path) -> Image.Image:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+    with ThreadPoolExecutor(_READERS) as pool:
+        images = pool.map(_load, [path for path, _ in items])
+        return scorer.score([ScoreItem(image, naive) for image, (_, naive) in zip(images, items, strict=True)])
 
-    return scorer.score([ScoreItem(load(path), naive) for path, naive in items])
+
+def _load(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
 
 
 def _unscored(bench: Workbench, work: Work, scorer: Scorer) -> dict[tuple[str, str], tuple[str, Path, str]]:
