@@ -96,8 +96,21 @@ class Renderer(Protocol):
     name: str
     revision: str
     chunk: int
+    """May become smaller in a call that runs out of memory: all pictures of a call have the chunk that it ends with."""
     settings: Mapping[str, object]
     """Every setting that changes a picture; part of the cache key, with `name`-independent `revision` and `chunk`."""
+    notes: tuple[str, ...]
+    """What a user should know before the first picture, one line each: where it draws and why, what it does not read
+    of the settings (those begin with `warning: `)."""
+    reads_negative: bool
+    """Whether negative prompts have an effect."""
+    window: int | None
+    """Tokens of a prompt, without special ones, that its text encoder reads; of several the one that reads most. None:
+    unknown."""
+
+    def unread(self, prompt: str) -> str:
+        """Return the end of a prompt that no text encoder reads, "" when all of it is read or that is not known."""
+        ...
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw at most `chunk` pictures (padded to `chunk` inside), in order, independent of place in the batch."""

@@ -6,7 +6,6 @@ Source: its modules/api/api.py and models.py. Nothing is saved on the server.
 import base64
 import binascii
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from core.errors import BadInput
@@ -14,7 +13,7 @@ from core.records import RenderRequest, RenderResult
 from core.text import one_line
 from rendering.checks import decoded
 from rendering.server import Server, ServerFailure, ServerRenderer, no_renderer
-from rendering.settings import RenderSettings
+from rendering.settings import RenderSettings, fixed_negative
 
 STEPS, GUIDANCE, SIDE = 20, 7.0, 512
 """What is asked for when the user does not say: the web page's own defaults."""
@@ -54,7 +53,7 @@ class A1111Renderer(ServerRenderer):
         for key, value in (("width", width), ("height", height)):
             if value % 8:
                 raise BadInput(f"render {key}: got {value}, expected a multiple of 8; change it")
-        self.settings: Mapping[str, object] = {
+        self.settings = {
             "server": "a1111",
             "num_inference_steps": settings.steps or STEPS,
             "guidance_scale": GUIDANCE if settings.guidance is None else settings.guidance,
@@ -62,6 +61,7 @@ class A1111Renderer(ServerRenderer):
             "width": width,
             "sampler": self.sampler,
             "options": {key: options[key] for key in _OPTIONS if key in options},
+            **fixed_negative(settings),
         }
 
     def _draw(self, request: RenderRequest) -> RenderResult:

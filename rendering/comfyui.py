@@ -7,7 +7,7 @@ under the same name and without metadata is not noticed.
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from core.records import RenderRequest, RenderResult
 from core.text import digest, one_line
 from rendering.checks import decoded
 from rendering.server import Server, ServerFailure, ServerRenderer, Unreachable, no_renderer
-from rendering.settings import RenderSettings
+from rendering.settings import RenderSettings, fixed_negative
 from rendering.workflow import BUILT_IN, Graph, checkpoint_of, prepared, read_workflow
 
 POLL_SECONDS = 0.25
@@ -49,7 +49,10 @@ class ComfyUIRenderer(ServerRenderer):
         self.model = checkpoint_of(workflow.graph)
         self.revision = digest([self.model, _metadata(server, self.model), workflow.digest], 40)
         self.sampler = str(workflow.setting(workflow.sampler, "sampler_name"))
-        self.settings: Mapping[str, object] = {
+        self.reads_negative = bool(workflow.negative)
+        if settings.negative_prompt and not self.reads_negative:
+            raise BadInput("render.negative_prompt: the workflow takes no negative prompt; leave it out")
+        self.settings = {
             "server": "comfyui",
             "num_inference_steps": workflow.setting(workflow.sampler, "steps"),
             "guidance_scale": workflow.setting(workflow.sampler, "cfg"),
@@ -59,6 +62,7 @@ class ComfyUIRenderer(ServerRenderer):
             "workflow": workflow.digest,
             "comfyui": str(system.get("comfyui_version", "")),
             "torch": str(system.get("pytorch_version", "")),
+            **fixed_negative(settings),
         }
 
     def _draw(self, request: RenderRequest) -> RenderResult:

@@ -1,30 +1,27 @@
 """The renderer for every diffusers text-to-image pipeline. Heavy: import it through `rendering.load_renderer`."""
 
 import hashlib
-import importlib
-import inspect
 import json
-import os
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
 import torch
-import transformers
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 
 from core.errors import BadInput
 from core.records import RenderRequest, RenderResult
-from core.text import one_line
+from rendering.arguments import arguments_of
 from rendering.checks import result_of, unencodable
-from rendering.folder import OWN_LIBRARIES, PipelineFolder, inspect_folder
-from rendering.settings import RenderSettings
+from rendering.memory import free_memory, is_out_of_memory
+from rendering.negative import with_fixed
+from rendering.pipeline import LoadedPipeline, load_pipeline
+from rendering.placement import dtype_name
+from rendering.sampler import sampler_name
+from rendering.settings import RenderSettings, fixed_negative
+from rendering.window import encoders_of, unread_by_all, window_note
 
-_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
+OUT_OF_MEMORY = "out of memory even for one picture: use render.offload, a smaller size or another dtype"
 
 
 class DiffusersRenderer:
@@ -33,34 +30,45 @@ class DiffusersRenderer:
     Each request has its own CPU generator, so a picture is a function of its request and of `settings`, `revision` and
     `chunk`; not of its place in the batch or of its neighbours. (Float32 values do depend on the batch's shape and on
     the thread count: `research/dependencies.md`, 3. Hence the padding, and hence both are part of the key.)
+
+    When memory runs out, `chunk` is halved for good and the whole call drawn anew, so that all its pictures have one
+    chunk: the one that `chunk` says when the call returns.
     """
 
-    def __init__(self, name: str, revision: str, pipeline: Any, settings: RenderSettings, threads: int) -> None:
+    def __init__(self, name: str, loaded: LoadedPipeline) -> None:
+        """Prepare the call.
+
+        Raises:
+            BadInput: a setting that this pipeline cannot have.
+        """
+        pipeline, settings = loaded.pipeline, loaded.settings
         self.name = name
-        self.revision = revision
+        self.revision = loaded.revision
         self.chunk = settings.chunk
-        self.sampler = type(pipeline.scheduler).__name__.removesuffix("Scheduler")
+        self.sampler = sampler_name(pipeline)
         self._pipeline = pipeline
-        self._threads = threads
-        accepted = inspect.signature(pipeline.__call__).parameters
-        wanted = {
-            "num_inference_steps": settings.steps,
-            "guidance_scale": settings.guidance,
-            "height": settings.height,
-            "width": settings.width,
-        }
-        self._call = {key: _or_default(value, accepted[key]) for key, value in wanted.items() if key in accepted}
-        self._takes_negative = "negative_prompt" in accepted
+        self._threads = settings.threads or torch.get_num_threads()
+        self._arguments = arguments_of(pipeline, settings)
+        self._encoders = encoders_of(pipeline)
+        self.reads_negative = not self._arguments.unread_negative
+        self.window = max((encoder.tokens for encoder in self._encoders), default=None)
+        notes = (f"draws on {loaded.placement}", window_note(self._encoders), *self._arguments.notes)
+        self.notes = tuple(note for note in notes if note)
         self.settings: Mapping[str, object] = {
-            **self._call,
+            **self._arguments.call,
             "pipeline": type(pipeline).__name__,
             "scheduler": _scheduler_digest(pipeline.scheduler),
-            "device": pipeline.device.type,
-            "dtype": str(pipeline.dtype).removeprefix("torch."),
-            "threads": threads,
+            "device": loaded.placement.device.type,
+            "dtype": dtype_name(loaded.placement.dtype),
+            "threads": self._threads,
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
+            **_unusual(loaded),
         }
+
+    def unread(self, prompt: str) -> str:
+        """Return the end of a prompt that no text encoder reads."""
+        return "" if unencodable(RenderRequest(prompt, 0)) else unread_by_all(self._encoders, prompt)
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw at most `chunk` requests. A picture that is not finite or wholly black comes back as an error.
@@ -71,27 +79,49 @@ class DiffusersRenderer:
         if len(requests) > self.chunk:
             raise ValueError(f"{len(requests)} requests for a chunk of {self.chunk}")
         errors = [unencodable(request) for request in requests]
-        fit = [request for request, error in zip(requests, errors, strict=True) if not error]
-        if not fit:
-            return [RenderResult(None, error) for error in errors]
+        fit = [with_fixed(r, self.settings) for r, error in zip(requests, errors, strict=True) if not error]
         if torch.get_num_threads() != self._threads:  # the number belongs to the calling thread
             torch.set_num_threads(self._threads)
-        try:
-            drawn = iter(self._draw(fit))
-        except torch.OutOfMemoryError as error:
-            return [RenderResult(None, f"out of memory at chunk {self.chunk}: {one_line(error)}") for _ in requests]
+        drawn = iter(self._draw_smaller_if_needed(fit))
         return [RenderResult(None, error) if error else next(drawn) for error in errors]
+
+    def _draw_smaller_if_needed(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
+        while (drawn := self._try(requests)) is None:
+            free_memory()
+            if self.chunk == 1:
+                return [RenderResult(None, OUT_OF_MEMORY) for _ in requests]
+            self.chunk //= 2
+        return drawn
+
+    def _try(self, requests: Sequence[RenderRequest]) -> list[RenderResult] | None:
+        """Draw all requests in padded chunks; None when memory ran out.
+
+        Requests with and without a negative prompt are not mixed in a chunk: pipelines treat none unlike an empty one.
+        """
+        results: dict[int, RenderResult] = {}
+        try:
+            for negative in (True, False):
+                places = [place for place, r in enumerate(requests) if bool(r.negative_prompt) is negative]
+                for start in range(0, len(places), self.chunk):
+                    part = places[start : start + self.chunk]
+                    results |= zip(part, self._draw([requests[place] for place in part]), strict=True)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return [results[place] for place in range(len(requests))]
 
     def _draw(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         padded = [*requests, *[requests[-1]] * (self.chunk - len(requests))]
         call: dict[str, Any] = {
-            **self._call,
+            **self._arguments.call,
             "prompt": [request.prompt for request in padded],
             "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in padded],
             "output_type": "np",
         }
-        if self._takes_negative:
-            call["negative_prompt"] = [request.negative_prompt for request in padded]
+        negatives = [request.negative_prompt or self._arguments.empty_negative for request in padded]
+        if self.reads_negative and None not in negatives:
+            call["negative_prompt"] = negatives
         with torch.inference_mode():
             pictures = np.asarray(self._pipeline(**call).images)
         return [_result(picture) for picture in pictures[: len(requests)]]
@@ -99,94 +129,17 @@ class DiffusersRenderer:
 
 def load_diffusers_renderer(source: str, settings: RenderSettings) -> DiffusersRenderer:
     """Load a pipeline from a folder or the hub; see `rendering.load_renderer`."""
-    for key in ("sampler", "checkpoint", "workflow"):
+    for key in ("checkpoint", "workflow"):
         if getattr(settings, key) is not None:
             raise BadInput(f"render.{key} is for servers (a1111=ADDRESS, comfyui=ADDRESS); leave it out for {source}")
-    _quiet()
-    folder = inspect_folder(_find_folder(source))
-    settings = settings.completed(folder.path)
-    device, dtype = _resolve(settings)
-    pipeline = _load(folder, dtype).to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    _check_call(folder, pipeline, settings)
-    threads = settings.threads or torch.get_num_threads()
-    return DiffusersRenderer(source, folder.revision(), pipeline, settings, threads)
+    return DiffusersRenderer(source, load_pipeline(source, settings))
 
 
-def _quiet() -> None:
-    """Silence the libraries when they were imported before `rendering.load_renderer` could."""
-    if os.environ.get("TRANSFORMERS_VERBOSITY", "error") == "error":
-        transformers.logging.set_verbosity_error()
-    if os.environ.get("DIFFUSERS_VERBOSITY", "error") == "error":
-        diffusers_logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
-
-
-def _find_folder(source: str) -> Path:
-    """Return the local folder of a source, downloading a hub model when the network allows."""
-    path = Path(source).expanduser()
-    hub = _HUB_ID.fullmatch(source)
-    if path.exists() or hub is None:
-        return path
-    try:
-        return Path(DiffusionPipeline.download(hub["repo"], revision=hub["revision"], use_safetensors=True))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BadInput(
-            f"renderer {source!r}: got neither a local folder nor a model in the hub cache, and the hub did not "
-            f"answer ({one_line(error)}); expected a diffusers pipeline; check --renderer, or fetch it while online"
-        ) from error
-
-
-def _resolve(settings: RenderSettings) -> tuple[torch.device, torch.dtype]:
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    absent = not there.get(device.type, True)
-    if absent or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise BadInput(f"render device: got {name!r}, expected a device of this machine; use device auto or cpu")
-    if settings.dtype == "auto":
-        return device, torch.float16 if device.type == "cuda" else torch.float32
-    return device, getattr(torch, settings.dtype)
-
-
-def _load(folder: PipelineFolder, dtype: torch.dtype) -> Any:
-    for library in {library for library, _ in folder.components.values()} & OWN_LIBRARIES:
-        importlib.import_module(library)  # diffusers takes a library outside its own only when it is imported already
-    options: dict[str, Any] = dict.fromkeys(folder.unused)
-    if "safety_checker" in options:
-        options["requires_safety_checker"] = False
-    options |= {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-    try:
-        try:
-            return AutoPipelineForText2Image.from_pretrained(str(folder.path), **options)
-        except ValueError as error:
-            if "AutoPipeline can't find" not in str(error):
-                raise
-            return DiffusionPipeline.from_pretrained(str(folder.path), **options)
-    except Exception as error:  # four libraries read the user's files; whatever they raise means a bad folder
-        raise BadInput(
-            f"renderer {folder.path}: got files that do not load ({type(error).__name__}: {one_line(error)}), "
-            f"expected a whole {folder.pipeline} with safetensors weights; copy or download the folder anew"
-        ) from error
-
-
-def _check_call(folder: PipelineFolder, pipeline: Any, settings: RenderSettings) -> None:
-    parameters = inspect.signature(pipeline.__call__).parameters
-    if not {"prompt", "generator", "output_type"} <= set(parameters) or "image" in parameters:
-        raise BadInput(
-            f"renderer {folder.path}: got {folder.pipeline}, expected a text-to-image pipeline; choose another"
-        )
-    multiple = getattr(pipeline, "vae_scale_factor", 1)
-    for key, value in (("width", settings.width), ("height", settings.height)):
-        if value is not None and value % multiple:
-            raise BadInput(f"render {key}: got {value}, expected a multiple of {multiple}; change it")
-
-
-def _or_default(value: object, parameter: inspect.Parameter) -> object:
-    return parameter.default if value is None else value
+def _unusual(loaded: LoadedPipeline) -> dict[str, object]:
+    """Return the settings that are part of a picture's identity only when they are used."""
+    settings = loaded.settings
+    used: dict[str, object] = {"attention_slicing": settings.attention_slicing, "lora": loaded.lora}
+    return {**fixed_negative(settings), **{key: value for key, value in used.items() if value}}
 
 
 def _scheduler_digest(scheduler: Any) -> str:

@@ -18,6 +18,7 @@ LIBRARIES = frozenset({"diffusers", "transformers"}) | OWN_LIBRARIES
 UNUSED = frozenset({"safety_checker", "feature_extractor"})
 """Components that text-to-image rendering does not need; they are not loaded (None is given instead)."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 _REMEDY = "point --renderer to a whole diffusers pipeline folder"
 
 
@@ -29,7 +30,8 @@ class PipelineFolder:
         path: the folder.
         pipeline: the pipeline's class name.
         components: (library, class name) by component, without those that are absent or unused.
-        unused: components that the folder has but that are not loaded.
+        unused: components that are not loaded: those that text-to-image rendering does not need, and those that the
+            folder names and leaves out (SD3 without T5).
     """
 
     path: Path
@@ -47,7 +49,21 @@ class PipelineFolder:
         """Return the hub commit when the folder is a hub snapshot, else a digest of the files' contents."""
         if self.path.parent.name == "snapshots" and _COMMIT.fullmatch(self.path.name):
             return self.path.name
-        return digest([[p.relative_to(self.path).as_posix(), _file_digest(p)] for p in self.files()])
+        return digest([[p.relative_to(self.path).as_posix(), file_digest(p)] for p in self.files()])
+
+
+@dataclass(frozen=True)
+class HubId:
+    """A repository of the hub; revision None is its main branch."""
+
+    repo: str
+    revision: str | None
+
+
+def hub_id(source: str) -> HubId | None:
+    """Read `org/name` or `org/name@revision`; None when it is neither."""
+    found = _HUB_ID.fullmatch(source)
+    return HubId(found["repo"], found["revision"]) if found else None
 
 
 def inspect_folder(path: Path) -> PipelineFolder:
@@ -69,9 +85,9 @@ def inspect_folder(path: Path) -> PipelineFolder:
         if name.startswith("_") or not _is_component(value):
             continue
         library, class_name = value
-        if name in UNUSED:
+        if name in UNUSED or library is None:
             unused.append(name)
-        elif library is not None:
+        else:
             components[name] = (library, class_name)
             _check_component(path, name, library, class_name)
     if not components:
@@ -120,6 +136,7 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's contents, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from core.interfaces import Renderer
 from core.records import RenderRequest
+from rendering.negative import with_fixed
 
 PARAMETERS = "parameters"
 """The chunk that A1111, Forge and most viewers read."""
@@ -42,8 +43,9 @@ def infotext(renderer: Renderer, request: RenderRequest, size: tuple[int, int]) 
     parameters only when it has at least three pairs, which seed, size and model always give.
     """
     settings, lines = renderer.settings, [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
+    negative = with_fixed(request, settings).negative_prompt if renderer.reads_negative else ""
+    if negative:
+        lines.append(f"Negative prompt: {negative}")
     pairs = {
         "Steps": settings.get("num_inference_steps"),
         "Sampler": getattr(renderer, "sampler", None),

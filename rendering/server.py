@@ -13,6 +13,7 @@ from core.errors import BadInput, BrushupError
 from core.records import RenderRequest, RenderResult
 from core.text import one_line
 from rendering.checks import unencodable
+from rendering.negative import with_fixed
 
 LARGEST_REPLY = 128 * 1024**2
 """Bytes."""
@@ -128,6 +129,14 @@ class ServerRenderer(ABC):
 
     name: str
     chunk: int
+    settings: Mapping[str, object]
+    notes: tuple[str, ...] = ()
+    reads_negative = True
+    window: int | None = None
+
+    def unread(self, prompt: str) -> str:  # noqa: ARG002 - a server does not say what its text encoder reads
+        """Return ""."""
+        return ""
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw at most `chunk` requests, one after the other.
@@ -145,7 +154,7 @@ class ServerRenderer(ABC):
         if error:
             return RenderResult(None, error)
         try:
-            return self._draw(request)
+            return self._draw(with_fixed(request, self.settings))
         except Unreachable as lost:
             raise gone(self.name, lost) from None
         except ServerFailure as failure:

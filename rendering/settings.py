@@ -10,6 +10,7 @@ from core.errors import BadInput
 
 DEFAULTS_FILE = "render_defaults.json"
 DTYPES = ("auto", "float32", "float16", "bfloat16", "float64")
+OFFLOADS = ("none", "model", "sequential")
 DEFAULT_CHUNK = 8
 MAX_TIMEOUT = 86400
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -26,10 +27,18 @@ class RenderSettings:
         width: picture width in pixels.
         height: picture height in pixels.
         chunk: pictures drawn together; every call is padded to it. Float32 values depend on it.
-        device: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
-        dtype: `auto` (float16 on CUDA, else float32), `float32`, `float16`, `bfloat16` or `float64`.
         threads: CPU threads; None = torch's own number. Float32 values depend on it.
-        sampler: a server's sampler by its own name; None = `Euler`, or the workflow's.
+        sampler: how noise is removed: a diffusers scheduler by its class name (`EulerDiscrete`), or a server's sampler
+            by its own name; None = the folder's, `Euler`, or the workflow's.
+        negative_prompt: what no picture may show; it comes before a request's own.
+        true_guidance: guidance by a negative prompt, for models whose `guidance` is an input (FLUX: `true_cfg_scale`).
+        device: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
+        dtype: `auto` (on CUDA float16, for transformers bfloat16; else float32), `float32`, `float16`, `bfloat16` or
+            `float64`.
+        offload: `none`; `model`: only the part that works is on the GPU; `sequential`: only the layer that works.
+        attention_slicing: attention in steps, with less memory; part of a picture's identity.
+        lora: LoRA weights: a safetensors file, or a hub id `org/name` or `org/name@revision`.
+        lora_scale: how strongly they count.
         checkpoint: a server's checkpoint by its own name; None = the one it has loaded, or its only one.
         workflow: a ComfyUI workflow, a JSON file in API form; None = plain text to image.
         timeout: seconds that a server may take for one picture.
@@ -40,10 +49,16 @@ class RenderSettings:
     width: int | None = None
     height: int | None = None
     chunk: int = DEFAULT_CHUNK
-    device: str = "auto"
-    dtype: str = "auto"
     threads: int | None = None
     sampler: str | None = None
+    negative_prompt: str = ""
+    true_guidance: float | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    offload: str = "none"
+    attention_slicing: bool = False
+    lora: str | None = None
+    lora_scale: float = 1.0
     checkpoint: str | None = None
     workflow: str | None = None
     timeout: float = 300.0
@@ -54,15 +69,18 @@ class RenderSettings:
             whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             if not whole and (value is not None or key == "chunk"):
                 raise BadInput(f"render {key}: got {value!r}, expected a whole number of at least 1; change it")
-        number = isinstance(self.guidance, int | float) and not isinstance(self.guidance, bool)
-        if self.guidance is not None and (not number or not 0 <= self.guidance <= 1000):
-            raise BadInput(f"render guidance: got {self.guidance!r}, expected a number from 0 to 1000; change it")
+        for key, least, most in (("guidance", 0, 1000), ("true_guidance", 0, 1000), ("lora_scale", -10, 10)):
+            value = getattr(self, key)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and (not number or not least <= value <= most):
+                raise BadInput(f"render {key}: got {value!r}, expected a number from {least} to {most}; change it")
         if not 0 < self.timeout <= MAX_TIMEOUT:
             raise BadInput(f"render timeout: got {self.timeout!r}, expected seconds up to {MAX_TIMEOUT}; change it")
         if not _DEVICE.fullmatch(self.device):
             raise BadInput(f"render device: got {self.device!r}, expected auto, cpu, cuda, cuda:N or mps")
-        if self.dtype not in DTYPES:
-            raise BadInput(f"render dtype: got {self.dtype!r}, expected one of {', '.join(DTYPES)}")
+        for key, known in (("dtype", DTYPES), ("offload", OFFLOADS)):
+            if getattr(self, key) not in known:
+                raise BadInput(f"render {key}: got {getattr(self, key)!r}, expected one of {', '.join(known)}")
 
     def completed(self, folder: Path) -> "RenderSettings":
         """Fill what is None from the folder's `render_defaults.json`, if it has one.
@@ -76,6 +94,11 @@ class RenderSettings:
             return replace(self, **missing)
         except BadInput as error:
             raise BadInput(f"{folder / DEFAULTS_FILE}: {error}") from error
+
+
+def fixed_negative(settings: RenderSettings) -> dict[str, object]:
+    """Return the fixed negative prompt as a part of a picture's identity: nothing when there is none."""
+    return {"negative_prompt": settings.negative_prompt} if settings.negative_prompt else {}
 
 
 def _read_defaults(path: Path) -> dict[str, Any]:

@@ -29,8 +29,15 @@ class FakeRenderer:
     chunk: int = 4
     delay: float = 0.0
     settings: dict[str, object] = field(default_factory=lambda: {"width": 8, "height": 8})
+    notes: tuple[str, ...] = ()
+    reads_negative: bool = True
+    window: int | None = None
     drawn: list[RenderRequest] = field(default_factory=list)
     broken: bool = False
+
+    def unread(self, prompt: str) -> str:
+        """Words beyond the window: here a token is a word."""
+        return "" if self.window is None else " ".join(prompt.split()[self.window :])
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         assert 0 < len(requests) <= self.chunk

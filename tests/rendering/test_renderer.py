@@ -131,12 +131,65 @@ def test_nan_and_black_pictures_are_errors(folder, fill, error):
         assert error in result.error
 
 
-def test_out_of_memory_is_an_error_of_each_request(renderer, monkeypatch):
-    def full(requests):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+OUT_OF_MEMORY = [torch.OutOfMemoryError("x"), RuntimeError("CUDA error: out of memory"), MemoryError()]
 
-    monkeypatch.setattr(renderer, "_draw", full)
-    assert ["out of memory at chunk 4" in result.error for result in renderer.render(REQUESTS[:2])] == [True, True]
+
+def little_memory(renderer, most, error=OUT_OF_MEMORY[0]):
+    """Let the pipeline run out of memory above `most` pictures, and return the sizes it is asked for."""
+    sizes, whole = [], renderer._pipeline
+
+    def call(**arguments):
+        sizes.append(len(arguments["prompt"]))
+        if sizes[-1] > most:
+            raise error
+        return whole(**arguments)
+
+    renderer._pipeline = call
+    return sizes
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_the_chunk_is_halved_when_memory_runs_out(folder, error):
+    renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
+    sizes = little_memory(renderer, 1, error)
+    drawn = renderer.render(REQUESTS)
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert renderer.chunk == 1
+    small = load_renderer(str(folder), RenderSettings(chunk=1, threads=1))
+    assert same(drawn, [result for request in REQUESTS for result in small.render([request])])
+    assert render_key(renderer, REQUESTS[0]) == render_key(small, REQUESTS[0]), "the key says the chunk really used"
+    renderer.render(REQUESTS[:1])
+    assert sizes[-1] == 1, "it stays halved"
+
+
+def test_all_pictures_of_a_call_have_one_chunk_even_when_memory_runs_out_in_its_middle(folder):
+    renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
+    whole, sizes = renderer._pipeline, []
+
+    def call(**arguments):
+        sizes.append(len(arguments["prompt"]))
+        if sizes in ([4], [4, 2, 2]):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(**arguments)
+
+    renderer._pipeline = call
+    assert len(pixels(renderer.render(REQUESTS))) == 4
+    assert sizes == [4, 2, 2, 1, 1, 1, 1]
+
+
+def test_no_memory_for_one_picture_is_an_error_of_each_request(folder):
+    renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
+    little_memory(renderer, 0)
+    results = renderer.render(REQUESTS[:2])
+    assert ["out of memory even for one picture" in result.error for result in results] == [True, True]
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(folder):
+    renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
+    little_memory(renderer, 0, RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        renderer.render(REQUESTS[:2])
+    assert renderer.chunk == 4
 
 
 def test_render_key_covers_all_that_changes_a_picture(folder, renderer, copy):
@@ -262,6 +315,9 @@ def test_a_missing_folder_and_an_unreachable_hub_model_are_one_line_errors(tmp_p
         ({"guidance": float("nan")}, "render guidance: got nan"),
         ({"device": "tpu"}, "render device: got 'tpu'"),
         ({"dtype": "int8"}, "render dtype: got 'int8'"),
+        ({"offload": "disk"}, "render offload: got 'disk', expected one of none, model, sequential"),
+        ({"lora_scale": 11}, "render lora_scale: got 11"),
+        ({"true_guidance": -1.0}, "render true_guidance: got -1.0"),
     ],
 )
 def test_bad_settings_are_refused(bad, message):

@@ -12,7 +12,7 @@ import rendering.comfyui
 import rendering.server
 from core.errors import BadInput, BrushupError
 from core.records import RenderRequest
-from rendering import RenderSettings, load_renderer
+from rendering import RenderSettings, load_renderer, render_key
 from rendering.workflow import BUILT_IN
 from tests.fixtures.render_servers import MARK, SERVERS, SHA, A1111Server, ComfyUIServer, RenderServer
 
@@ -365,8 +365,24 @@ def test_workflow_files_that_cannot_be_read(comfyui, tmp_path: Path, text: str |
 
 
 def test_a_pipeline_takes_no_settings_of_servers(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"render.sampler is for servers"):
-        load_renderer(str(tmp_path), RenderSettings(sampler="Euler"))
+    with pytest.raises(BadInput, match=r"render.checkpoint is for servers"):
+        load_renderer(str(tmp_path), RenderSettings(checkpoint="mine.safetensors"))
+
+
+@pytest.mark.parametrize("setting", [{"dtype": "float16"}, {"offload": "model"}, {"lora": "a.safetensors"}])
+def test_a_server_takes_no_settings_of_pipelines(a1111, setting) -> None:
+    with pytest.raises(BadInput, match=f"render.{next(iter(setting))} is for pipelines in this process"):
+        load_renderer(f"a1111={a1111.url}", RenderSettings(**setting))
+
+
+def test_a_fixed_negative_prompt_comes_before_a_requests_own(a1111, comfyui) -> None:
+    for server, name in ((a1111, f"a1111={a1111.url}"), (comfyui, f"comfyui={comfyui.url}")):
+        renderer = load_renderer(name, RenderSettings(negative_prompt="blurry"))
+        plain = load_renderer(name, RenderSettings())
+        [drawn] = renderer.render([RenderRequest("a cat", 0, "fog")])
+        [expected] = plain.render([RenderRequest("a cat", 0, "blurry, fog")])
+        assert drawn.image.tobytes() == expected.image.tobytes(), server
+        assert render_key(renderer, RenderRequest("a cat", 0)) != render_key(plain, RenderRequest("a cat", 0))
 
 
 def test_a_timeout_must_be_a_time() -> None:
