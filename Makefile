@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check miniworld clean
+.PHONY: help setup demo test check parity miniworld clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,8 +33,11 @@ check: .venv/.ready ## format, lint, types, import rules, fast tests: before eac
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
+parity: .venv/.ready ## our HPSv2 against the hpsv2 package, which gets its own .venv-parity/; by hand: ARCH=ViT-H-14
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/parity.py --architecture $(or $(ARCH),ViT-B-32)
+
 miniworld: .venv/.ready ## retrain the embedded models and rewrite miniworld/CARD.md (over an hour)
 	$(BIN)/python -m miniworld.train
 
-clean: ## remove .venv/ and caches; runs/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+clean: ## remove .venv/, .venv-parity/ and caches; runs/ stays
+	rm -rf .venv .venv-parity .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -56,6 +56,24 @@ def _imagereward(source: str | None, options: ScorerOptions) -> Scorer:
     return load(source, options)
 
 
+def _hpsv2_package(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.hpsv2_package import load
+
+    return load(source, options)
+
+
+def _hpsv3(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.hpsv3 import load
+
+    return load(source, options)
+
+
+def _weights(source: str | None, options: ScorerOptions) -> Scorer:
+    from scoring.weighted import load
+
+    return load(source, options)
+
+
 SCORERS: dict[str, Callable[[str | None, ScorerOptions], Scorer]] = {
     "hpsv2": _hpsv2_folder,
     "hpsv2.0": _hpsv2_0,
@@ -64,15 +82,19 @@ SCORERS: dict[str, Callable[[str | None, ScorerOptions], Scorer]] = {
     "clipscore": _clipscore,
     "aesthetic": _aesthetic,
     "imagereward": _imagereward,
+    "hpsv2-package": _hpsv2_package,
+    "hpsv3": _hpsv3,
+    "weights": _weights,
 }
-"""Loaders by name; each takes the file or folder behind `=` in a spec (None without one) and the options."""
+"""Loaders by name; each takes what stands behind `=` in a spec (`:` for weights; None without one) and the options."""
 
 
 def load_scorer(spec: str, *, device: str = "auto", chunk: int = 16, threads: int | None = None) -> Scorer:
     """Load a scorer.
 
     Args:
-        spec: `NAME` or `NAME=FILE_OR_FOLDER` with a name of `SCORERS`, or just a folder (then `hpsv2=FOLDER`).
+        spec: `NAME` or `NAME=FILE_OR_FOLDER` with a name of `SCORERS`, or just a folder (then `hpsv2=FOLDER`), or a mix
+            `weights:SPEC=WEIGHT,SPEC=WEIGHT,...`.
         device: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
         chunk: items scored together; every call is padded to it.
         threads: CPU threads; None = torch's own number.
@@ -83,7 +105,7 @@ def load_scorer(spec: str, *, device: str = "auto", chunk: int = 16, threads: in
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read at torch's import; spinning on busy cores costs 5x
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no chatter unless asked for
     options = ScorerOptions(device, chunk, threads)
-    name, equals, source = spec.partition("=")
+    name, equals, source = spec.partition(":" if spec.startswith("weights:") else "=")
     if name in SCORERS:
         return SCORERS[name](source if equals else None, options)
     if Path(spec).expanduser().is_dir():

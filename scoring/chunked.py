@@ -51,7 +51,7 @@ class ChunkedScorer:
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
             values = self._values(items).tolist()
-        return [_score(value) for value in values]
+        return [as_score(value) for value in values]
 
 
 def padded(tensors: Sequence[torch.Tensor], chunk: int) -> torch.Tensor:
@@ -59,5 +59,6 @@ def padded(tensors: Sequence[torch.Tensor], chunk: int) -> torch.Tensor:
     return torch.stack([*tensors, *[tensors[-1]] * (chunk - len(tensors))])
 
 
-def _score(value: float) -> Score:
+def as_score(value: float) -> Score:
+    """Return a model's value as a score; a non-finite one is an error."""
     return Score(value) if math.isfinite(value) else Score(None, f"the score is not finite ({value})")

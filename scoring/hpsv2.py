@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from tokenizers import normalizers
+from transformers import CLIPTokenizer
 
 from core.errors import BadInput
 from core.text import digest, one_line
@@ -76,9 +78,22 @@ def load_release(version: str, source: str | None, options: ScorerOptions) -> Ch
     return _load(name, VIT_H_14, _Files(weights, beside if has_own else from_hub(name, HUB_TOKENIZER)), options)
 
 
+def cleaned_text_tokenizer(name: str, vocab_size: int, folder: Path) -> CLIPTokenizer:
+    """Return the tokenizer for what `clean_prompt` returns; its own cleaning is off, as hpsv2 has none after that.
+
+    It would compose letters and accents that were written as entities (`e&#769;`), and give other tokens than hpsv2.
+
+    Raises:
+        BadInput: it does not load, or has not `vocab_size` tokens.
+    """
+    tokenizer: Any = load_tokenizer(name, vocab_size, folder)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([])
+    return tokenizer
+
+
 def _load(name: str, config: OpenClipConfig, files: _Files, options: ScorerOptions) -> ChunkedScorer:
     quiet()
-    tokenizer = load_tokenizer(name, config.text_cfg.vocab_size, files.tokenizer)
+    tokenizer = cleaned_text_tokenizer(name, config.text_cfg.vocab_size, files.tokenizer)
     try:
         converted = from_open_clip_state_dict(read_checkpoint(files.weights), config)
     except BadInput as error:

@@ -127,6 +127,13 @@ def test_a_special_token_in_a_prompt_does_not_end_it(folder):
     assert whole == scorer.score([ScoreItem(PICTURE, "cat dog")])[0]
 
 
+def test_the_tokenizer_does_not_compose_what_cleaning_left_apart(folder):
+    """As in hpsv2: beside a "<" ftfy leaves entities alone, and what they stand for is not composed any more."""
+    scorer = load_scorer(str(folder), chunk=2)
+    apart, composed = scorer.score([ScoreItem(PICTURE, "1 < e&#769;"), ScoreItem(PICTURE, "1 < é")])
+    assert apart != composed
+
+
 def undo(tensor):
     return tensor * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
 

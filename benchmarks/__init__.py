@@ -1,0 +1,1 @@
+"""Scripts that measure brushup and hold it against others; run as files, imported by their tests alone."""
