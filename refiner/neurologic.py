@@ -1,0 +1,386 @@
+"""NeuroLogic decoding: beam search for text that meets clauses, for any causal language model (docs/neurologic.md).
+
+After Lu et al., "NeuroLogic Decoding" (2010.12884), and with its look-ahead (2112.08726), as NeuroPrompts uses it
+(2311.12229, section 2.2). Clauses are judged on text; tokens only steer. Heavy: imports torch.
+"""
+
+import heapq
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+from typing import Any
+
+import torch
+
+from core.errors import BadInput
+from refiner.clauses import Clause, Judge, Verdict
+from refiner.rows import Rows
+from refiner.steering import Guide, Path, Vocabulary
+
+
+@dataclass(frozen=True)
+class NeuroLogic:
+    """Settings of the search; the defaults are those of NeuroPrompts' demo (IntelLabs, `neurologic_pe.py`, `app.py`).
+
+    Attributes:
+        beam: hypotheses kept at each step; 1 is a greedy search.
+        max_tokens: longest continuation, the end token included.
+        min_tokens: tokens before the end token may follow.
+        length_penalty: hypotheses are ranked by log-probability / tokens ** length_penalty.
+        no_repeat_ngram: no run of so many tokens occurs twice in prefix and continuation; 0 = off.
+        sat_tolerance: hypotheses that meet fewer clauses than the best one minus this give way to all others.
+        look_ahead: greedy steps that estimate how soon a wanted term would be begun; 0 = off. Our own default: off.
+        look_ahead_weight: weight of that estimate, a log-probability.
+        blocked: characters that are produced within wanted terms only.
+        early_stop: stop once the best `n` texts meet all clauses and no unfinished one is likelier as it stands, as
+            transformers does; False = once none can become better, which is exact and seldom before `max_tokens`.
+        phrase_starts: steer towards beginning a wanted term after a comma only.
+        max_seconds: of a whole call; then the best so far is returned.
+    """
+
+    beam: int = 5
+    max_tokens: int = 77
+    min_tokens: int = 5
+    length_penalty: float = 1.0
+    no_repeat_ngram: int = 2
+    sat_tolerance: int = 2
+    look_ahead: int = 0
+    look_ahead_weight: float = 0.25
+    blocked: str = ""
+    early_stop: bool = True
+    phrase_starts: bool = True
+    max_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.beam < 1 or self.max_tokens < 1 or not self.max_seconds > 0:
+            raise BadInput(
+                f"NeuroLogic: got beam {self.beam}, max_tokens {self.max_tokens}, max_seconds {self.max_seconds}; "
+                "expected at least 1, at least 1 and more than 0"
+            )
+        for name in ("min_tokens", "no_repeat_ngram", "sat_tolerance", "look_ahead"):
+            if getattr(self, name) < 0:
+                raise BadInput(f"NeuroLogic {name}: got {getattr(self, name)}, expected 0 or more; change it")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of one prompt's continuation.
+
+    Attributes:
+        prefix: the text that the result begins with: the end of the model's input, or "" after a template.
+        clauses: judged on prefix + continuation.
+    """
+
+    prefix: str = ""
+    clauses: tuple[Clause, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A continuation.
+
+    Attributes:
+        text: what follows the prefix.
+        tokens: its tokens, without the end token.
+        logprob: natural logarithm of its probability under the model, the end token included.
+        score: logprob, normalised by length.
+        met: for each clause, whether prefix and text meet it.
+        ended: by the end token or at `max_tokens`; False if time ran out. Such a text is cut back to its last whole
+            phrase unless that loses a clause.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float
+    score: float
+    met: tuple[bool, ...]
+    ended: bool = True
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Clauses met, then normalised log-probability; the greater the better."""
+        return sum(self.met), self.score
+
+
+@torch.inference_mode()
+def decode(
+    model: Any,
+    tokenizer: Any,
+    inputs: Mapping[str, torch.Tensor],
+    wanted: Sequence[Wanted],
+    settings: NeuroLogic | None = None,
+    *,
+    n: int = 1,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[list[Hypothesis]]:
+    """Return for each prompt at most `n` continuations with different texts, best first; at least one, perhaps empty.
+
+    No continuation breaks an upper bound (`Clause.at_most`). With a beam as wide as the space of continuations and
+    without `early_stop` the result is exactly the best of them, whatever the tolerance and the look-ahead.
+
+    Args:
+        model: a causal language model of transformers, in evaluation mode.
+        tokenizer: its tokenizer.
+        inputs: `attention_mask` (batch, length; int) and either `input_ids` (batch, length; int) or `inputs_embeds`
+            (batch, length, width), padded on the left, on the model's device.
+        wanted: for each prompt, what to look for.
+        settings: how to search.
+        n: continuations a prompt.
+        clock: seconds of any origin, for `max_seconds`.
+
+    Raises:
+        ValueError: `inputs` has neither or both of the two, or another batch size than `wanted`.
+    """
+    if ("input_ids" in inputs) == ("inputs_embeds" in inputs) or len(inputs["attention_mask"]) != len(wanted):
+        raise ValueError(f"got {', '.join(inputs)} for {len(wanted)} prompts, expected input_ids or inputs_embeds")
+    settings = settings or NeuroLogic()
+    deadline = clock() + settings.max_seconds
+    rows = Rows(model, inputs)
+    vocabulary = Vocabulary(tokenizer, rows.logprobs, settings.blocked)
+    searches = [_Search(item, vocabulary, settings, n) for item in wanted]
+    for row, search in enumerate(searches):
+        search.begin(row)
+    width = settings.beam * (2 if settings.look_ahead else 1)  # with look-ahead twice the beam is read, half dropped
+    while clock() < deadline:
+        chosen = [_select(search.children(rows.logprobs), width, settings.sat_tolerance) for search in searches]
+        if not any(chosen):
+            break
+        _read(rows, searches, chosen)
+        if settings.look_ahead:
+            _foresee(rows, searches, settings)
+    return [search.results() for search in searches]
+
+
+def _read(rows: Rows, searches: Sequence["_Search"], chosen: Sequence[Sequence["_Node"]]) -> None:
+    """Read the last token of the chosen nodes, which are then the live ones."""
+    nodes = list(chain.from_iterable(chosen))
+    rows.keep([node.row for node in nodes])
+    rows.read([node.tokens[-1] for node in nodes])
+    _number(searches, chosen)
+
+
+def _number(searches: Sequence["_Search"], chosen: Sequence[Sequence["_Node"]]) -> None:
+    """Make these nodes the live ones, in rows from 0 on."""
+    row = 0
+    for search, nodes in zip(searches, chosen, strict=True):
+        search.live = [replace(node, row=row + place) for place, node in enumerate(nodes)]
+        row += len(nodes)
+
+
+def _foresee(rows: Rows, searches: Sequence["_Search"], settings: NeuroLogic) -> None:
+    """Keep those live nodes, at most a beam a search, that promise most (2112.08726, section 2.3, greedy look-ahead).
+
+    The promise is the best log-probability of a token that leads towards a wanted term, now or after one of the next
+    greedy tokens; 0 when nothing is wanted any more.
+    """
+    logprobs, barred = rows.logprobs, searches[0].barred
+    best: dict[int, float] = {}
+    for step in range(settings.look_ahead):
+        if step:
+            rows.read((rows.logprobs + barred).argmax(-1).tolist())
+        for search in searches:
+            for node in search.live:
+                path = () if step else node.path
+                best[node.row] = max(best.get(node.row, -math.inf), search.promise(rows.logprobs[node.row], node, path))
+    rows.unread(settings.look_ahead - 1, logprobs)
+    weight, chosen = settings.look_ahead_weight, []
+    for search in searches:
+        nodes = [replace(node, ahead=weight * best[node.row]) for node in search.live]
+        chosen.append(_select(nodes, settings.beam, settings.sat_tolerance))
+    rows.keep([node.row for node in chain.from_iterable(chosen)])
+    _number(searches, chosen)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """An unfinished hypothesis.
+
+    Attributes:
+        row: its own in the model, or, before it was read, its parent's.
+        tokens: the continuation.
+        logprob: of the continuation.
+        text: of the continuation.
+        verdict: on prefix and continuation.
+        wanted: clauses that may be met next.
+        path: terms under way.
+        under_way: clause whose term is furthest along, -1 without one.
+        ahead: what look-ahead adds to `logprob` in selection.
+    """
+
+    row: int
+    tokens: tuple[int, ...]
+    logprob: float
+    text: str
+    verdict: Verdict
+    wanted: tuple[int, ...]
+    path: Path = ()
+    under_way: int = -1
+    ahead: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """What selection compares within a group; all nodes of a search have the same length."""
+        return self.logprob + self.ahead
+
+    @property
+    def met(self) -> int:
+        """Number of clauses met."""
+        return sum(self.verdict.met)
+
+
+def _select(nodes: Sequence[_Node], width: int, tolerance: int) -> list[_Node]:
+    """Return at most `width` nodes: group by group in turns, the best of each first.
+
+    A group meets the same clauses and has the same one under way. Nodes that meet too few clauses, and those on which
+    an upper bound lies unless their last word goes on, come after all others.
+    """
+    fewest = max((node.met for node in nodes), default=0) - tolerance
+    prompt = [node for node in nodes if node.met >= fewest and not node.verdict.doubtful]
+    late = [node for node in nodes if node.met < fewest or node.verdict.doubtful]
+    return (_in_turns(prompt) + _in_turns(late))[:width]
+
+
+def _in_turns(nodes: Sequence[_Node]) -> list[_Node]:
+    """Return the nodes in rounds: in each the best one left of every group, groups that meet more clauses first."""
+    groups: dict[tuple[tuple[bool, ...], int], list[_Node]] = {}
+    for node in sorted(nodes, key=lambda node: (-node.value, node.tokens)):
+        groups.setdefault((node.verdict.met, node.under_way), []).append(node)
+    ordered = sorted(groups.values(), key=lambda group: (-group[0].met, -group[0].value))
+    return [node for turn in zip_longest(*ordered) for node in turn if node is not None]
+
+
+class _Search:
+    """The search for one prompt.
+
+    Attributes:
+        live: the beam.
+        barred: see `Vocabulary`.
+    """
+
+    def __init__(self, wanted: Wanted, vocabulary: Vocabulary, settings: NeuroLogic, n: int) -> None:
+        self.barred = vocabulary.barred
+        self.live: list[_Node] = []
+        self._vocabulary, self._settings, self._n = vocabulary, settings, n
+        self._prefix = wanted.prefix
+        self._prefix_ids = vocabulary.ids(wanted.prefix)
+        self._skip = len(vocabulary.texts([self._prefix_ids])[0])
+        self._judge = Judge(wanted.clauses, wanted.prefix)
+        self._guide: Guide = vocabulary.guide(tuple(wanted.clauses))
+        self._steering = torch.tensor(self._guide.tokens, dtype=torch.long, device=self.barred.device)
+        self._ended: dict[str, Hypothesis] = {}
+
+    def begin(self, row: int) -> None:
+        """Start from the empty continuation, in this row."""
+        verdict = self._judge.verdict(self._prefix)
+        self.live = [_Node(row, (), 0.0, "", verdict, tuple(self._judge.wanted(verdict.met)))]
+
+    def children(self, logprobs: torch.Tensor) -> list[_Node]:
+        """End what may end here and return what may follow; nothing once no better result can come.
+
+        Considered are the 2 x beam likeliest tokens over all live nodes, the likeliest of each, and those that lead
+        towards a wanted term.
+        """
+        parents, self.live = self.live, []
+        likely: dict[tuple[int, int], float] = {}
+        kept: dict[tuple[int, int], float] = {}
+        for place, node in enumerate(parents):
+            row = logprobs[node.row].clone()
+            if self._vocabulary.end is not None and len(node.tokens) >= self._settings.min_tokens:
+                self._end(node, len(node.tokens) + 1, node.logprob + row[self._vocabulary.end].item())
+            row[self._repeats(node)] = -math.inf
+            steered = self._steered(row, node, node.path)
+            kept |= {(place, token): node.logprob + logprob for token, logprob in steered.items()}
+            values, tokens = (row + self.barred).topk(min(2 * self._settings.beam, len(row)))
+            found = [(token, value) for token, value in zip(tokens.tolist(), values.tolist(), strict=True)]
+            found = [(token, value) for token, value in found if value > -math.inf]
+            kept |= {(place, token): node.logprob + value for token, value in found[:1]}
+            likely |= {(place, token): node.logprob + value for token, value in found}
+        kept |= dict(heapq.nlargest(2 * self._settings.beam, likely.items(), key=lambda item: (item[1], item[0])))
+        return [] if self._over(parents) else self._grow(parents, kept)
+
+    def promise(self, row: torch.Tensor, node: _Node, path: Path) -> float:
+        """Return the best log-probability in a row of a token towards what a node wants; 0 if it wants nothing."""
+        if not node.wanted:
+            return 0.0
+        return max(self._steered(row, node, path, begin=True).values(), default=-math.inf)
+
+    def results(self) -> list[Hypothesis]:
+        """Return the best hypotheses, what is still live included, or the empty continuation."""
+        for node in self.live:
+            self._end(node, max(1, len(node.tokens)), node.logprob, ended=False)
+        empty = Hypothesis("", (), 0.0, 0.0, self._judge.verdict(self._prefix).met, ended=False)
+        return self._best() or [empty]
+
+    def _steered(self, row: torch.Tensor, node: _Node, path: Path, *, begin: bool = False) -> dict[int, float]:
+        """Return the log-probabilities of the tokens that lead towards a wanted term."""
+        if not node.wanted or not self._guide.tokens:
+            return {}
+        known = zip(self._guide.tokens, row[self._steering].tolist(), strict=True)
+        logprobs = {token: value for token, value in known if value > -math.inf}
+        said = (self._prefix + node.text).rstrip()
+        begin = begin or not self._settings.phrase_starts or not said or said.endswith(",")
+        return {token: logprobs[token] for token in self._guide.towards(path, node.wanted, begin, logprobs)}
+
+    def _repeats(self, node: _Node) -> list[int]:
+        """Return the tokens that would repeat an n-gram of prefix and continuation."""
+        size, said = self._settings.no_repeat_ngram, (*self._prefix_ids, *node.tokens)
+        if not size:
+            return []
+        last = said[len(said) - size + 1 :]
+        return sorted({said[i + size - 1] for i in range(len(said) - size + 1) if said[i : i + size - 1] == last})
+
+    def _grow(self, parents: Sequence[_Node], kept: Mapping[tuple[int, int], float]) -> list[_Node]:
+        """Return the nodes that follow; those at the length limit end instead, those that break a bound are gone."""
+        nodes = []
+        rows = [(*parents[place].tokens, token) for place, token in kept]
+        texts = self._vocabulary.texts([[*self._prefix_ids, *row] for row in rows])
+        for (place, token), tokens, text in zip(kept, rows, texts, strict=True):
+            parent, logprob = parents[place], kept[place, token]
+            verdict = self._judge.verdict(self._prefix + text[self._skip :], parent.verdict)
+            wanted = tuple(self._judge.wanted(verdict.met))
+            path = self._guide.follow(parent.path, token)
+            under_way = self._guide.under_way(path, wanted)
+            node = _Node(parent.row, tokens, logprob, text[self._skip :], verdict, wanted, path, under_way)
+            if len(tokens) == self._settings.max_tokens:
+                self._end(node, len(tokens), logprob)
+            elif not verdict.broken:
+                nodes.append(node)
+        return nodes
+
+    def _end(self, node: _Node, count: int, logprob: float, *, ended: bool = True) -> None:
+        """Record a node's text as a result, unless a bound forbids it or a better node has the same text."""
+        if node.verdict.broken or node.verdict.doubtful or logprob == -math.inf:
+            return
+        text = node.text.rstrip("\ufffd") if ended else self._whole_phrases(node)
+        result = Hypothesis(text, node.tokens, logprob, self._score(logprob, count), node.verdict.met, ended)
+        known = self._ended.get(text)
+        if known is None or _order(result) < _order(known):
+            self._ended[text] = result
+
+    def _whole_phrases(self, node: _Node) -> str:
+        """Return an unfinished text without its last phrase, or as it is when that would lose a clause."""
+        shorter = node.text.rpartition(",")[0]
+        return shorter if self._judge.verdict(self._prefix + shorter).met == node.verdict.met else node.text
+
+    def _score(self, logprob: float, count: int) -> float:
+        return logprob / count**self._settings.length_penalty
+
+    def _over(self, nodes: Sequence[_Node]) -> bool:
+        """Tell whether no node can (or, with `early_stop`, as it stands does) beat the n-th best result."""
+        best = self._best()
+        if len(best) < self._n or not nodes:
+            return not nodes
+        now = len(nodes[0].tokens)
+        counts = (max(1, now),) if self._settings.early_stop else (now + 1, self._settings.max_tokens)
+        limit = max(self._score(node.logprob, count) for node in nodes for count in counts)
+        return best[-1].rank >= (len(self._judge.clauses), limit)
+
+    def _best(self) -> list[Hypothesis]:
+        return heapq.nsmallest(self._n, self._ended.values(), key=_order)
+
+
+def _order(result: Hypothesis) -> tuple[int, float, tuple[int, ...]]:
+    """Sort the best first; among equals by token ids."""
+    return -sum(result.met), -result.score, result.tokens
