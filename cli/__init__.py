@@ -6,10 +6,12 @@ from typing import Any
 
 def commands() -> dict[str, Callable[..., Any]]:
     """Return the commands by name. A new command is one file and one line here."""
+    from cli.compare import compare
     from cli.doctor import doctor
     from cli.export import export
     from cli.optimize import optimize
     from cli.refine import refine
+    from cli.report import report
     from cli.resume import resume
     from cli.runs import runs
     from cli.show import show
@@ -19,6 +21,8 @@ def commands() -> dict[str, Callable[..., Any]]:
         "resume": resume,
         "runs": runs,
         "show": show,
+        "compare": compare,
+        "report": report,
         "export": export,
         "refine": refine,
         "doctor": doctor,

@@ -144,6 +144,15 @@ class Library:
             )
         return ImportReport(name, read.rows, added, read.duplicates + len(read.prompts) - added, read.bad, digest)
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the library to a new file.
+
+        Raises:
+            BadInput: there is no library, it is damaged, or the file exists.
+        """
+        with self._reading() as database:
+            database.execute("VACUUM INTO ?", [str(path)])
+
     def has(self, name: str) -> bool:
         """Say whether there is a corpus of this name; False while there is no library.
 
