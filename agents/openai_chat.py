@@ -100,17 +100,29 @@ class OpenAIChatModel:
         raise failure
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-            "temperature": request.temperature,
-            "seed": request.replicate,
-            # Newer models of the official service refuse max_tokens; other servers often know nothing else.
-            "max_completion_tokens" if self._official else "max_tokens": request.max_tokens,
-        }
-        if request.json_schema is not None:
-            arguments["response_format"] = response_format(request.json_schema)
-        return {name: value for name, value in arguments.items() if name not in self._unsupported}
+        body = request_body(self._model, request, official=self._official)
+        return {name: value for name, value in body.items() if name not in self._unsupported}
+
+
+def request_body(model: str, request: ChatRequest, *, official: bool) -> dict[str, Any]:
+    """Return what is posted to `/v1/chat/completions`.
+
+    Args:
+        model: the model's name there.
+        request: what is asked.
+        official: whether it goes to OpenAI's own service: newer models there refuse max_tokens; other servers often
+            know nothing else.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "temperature": request.temperature,
+        "seed": request.replicate,
+        "max_completion_tokens" if official else "max_tokens": request.max_tokens,
+    }
+    if request.json_schema is not None:
+        body["response_format"] = response_format(request.json_schema)
+    return body
 
 
 def _detail(error: Any) -> str:

@@ -1,21 +1,24 @@
 """Using what a run found: refining new prompts with one of its instructions, without any picture model."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.generator import LLMRefiner
 from core.errors import BadInput
-from core.interfaces import Refiner
+from core.interfaces import ChatModel, Refiner
 from core.records import Instruction, Refinement
 from core.scope import call_scope
 from core.seeding import derive_seed
 from core.text import text_id
 from experiments.config import AgentsSection, RunConfig, parse_config
-from experiments.export import finished, run_templates
 from experiments.folder import RunFolder, existing_folder, read_json
+from experiments.renderer_facts import stored_window
+from experiments.result import finished, run_templates
 from experiments.status import has_facts, reading
-from experiments.wiring import agent_settings, load_chat, open_library, refiner_factory
+from experiments.wiring import MINIWORLD_CORPUS, agent_settings, load_chat, open_library, refiner_factory
 from prompt_db.importers import MAX_CHARACTERS
 
 
@@ -51,38 +54,78 @@ def refine_prompts(
         BadInput: no such run or instruction, no result yet, a bad prompt, or templates that were changed.
         ProviderError: the LLM provider refused.
     """
-    texts = [_checked(prompt) for prompt in prompts]
+    texts = [checked_prompt(prompt) for prompt in prompts]
     folder = existing_folder(home, run)
     config = parse_config(read_json(folder.config_file), source=str(folder.config_file))
     arm = _instruction(folder, instruction)
     agents = _agents(config.agents, llm, api_base)
     chat = load_chat(agents, api_base=api_base)
-    library, corpus = open_library(home, config.prompts.corpus)
-    try:
-        refiner = refiner_factory(
-            chat,
-            run_templates(folder, config),
-            agent_settings(agents),
-            lambda naive: library.exemplars([naive], agents.generator_exemplars, corpus=corpus),
-        )(arm)
+    with run_refiner(folder, config, agents, arm, chat) as (refiner, corpus_digest):
         done = asyncio.run(_refine_all(refiner, texts, arm.id, config.run.seed))
-        notes = _notes(folder, config, agents, corpus, library.digest(corpus))
+    return Refined(arm.id, tuple(done), tuple(_notes(folder, config, agents, corpus_digest)))
+
+
+@contextmanager
+def run_refiner(
+    folder: RunFolder,
+    config: RunConfig,
+    agents: AgentsSection,
+    arm: Instruction,
+    chat: ChatModel,
+    *,
+    shown_for: Sequence[str] = (),
+) -> Iterator[tuple[LLMRefiner, str]]:
+    """Yield the refiner that an instruction was in its run, and the digest of the corpus it takes its exemplars from.
+
+    Args:
+        folder: the run.
+        config: its configuration.
+        agents: the same agents, or others.
+        arm: the instruction.
+        chat: the model that is asked.
+        shown_for: show the exemplars of these prompts whatever the prompt; by default each prompt's own.
+
+    Raises:
+        BadInput: no such corpus, or templates that were changed.
+    """
+    with reading(folder) as store:
+        window = stored_window(store)
+    library, corpus = open_library(folder.home, config.prompts.corpus)
+    try:
+        yield (
+            refiner_factory(
+                chat,
+                run_templates(folder, config),
+                agent_settings(agents, window),
+                lambda naive: library.exemplars(shown_for or [naive], agents.generator_exemplars, corpus=corpus),
+            )(arm),
+            library.digest(corpus),
+        )
     finally:
         library.close()
-    return Refined(arm.id, tuple(done), tuple(notes))
+
+
+def refine_seed(run_seed: int, arm: str, prompt: str) -> int:
+    """Return the seed with which a run lets an instruction refine a prompt (the first time)."""
+    return derive_seed("refine", run_seed, arm, text_id(prompt), 0)
 
 
 async def _refine_all(refiner: Refiner, texts: Sequence[str], arm: str, seed: int) -> list[Refinement]:
     async def one(text: str) -> Refinement:
         prompt = text_id(text)
         with call_scope(f"refine/{arm}/{prompt}/0"):
-            [refinement] = await refiner.refine([text], seed=derive_seed("refine", seed, arm, prompt, 0))
+            [refinement] = await refiner.refine([text], seed=refine_seed(seed, arm, text))
         return refinement
 
     return list(await asyncio.gather(*(one(text) for text in texts)))
 
 
-def _checked(prompt: str) -> str:
+def checked_prompt(prompt: str) -> str:
+    """Return a user's prompt as one line.
+
+    Raises:
+        BadInput: it is empty or too long.
+    """
     text = " ".join(prompt.split())
     if not text:
         raise BadInput("a prompt is empty; expected what the picture should show")
@@ -110,12 +153,13 @@ def _agents(agents: AgentsSection, llm: str | None, api_base: str | None) -> Age
     return agents.model_copy(update={"llm": llm or agents.llm, "api_base": api_base})
 
 
-def _notes(folder: RunFolder, config: RunConfig, agents: AgentsSection, corpus: str, digest: str) -> list[str]:
+def _notes(folder: RunFolder, config: RunConfig, agents: AgentsSection, corpus_digest: str) -> list[str]:
     notes = []
     if agents.llm != config.agents.llm:
         notes.append(f"run {folder.name} was tuned with {config.agents.llm}; with {agents.llm} it was never tested")
     with reading(folder) as store:
         known = store.fact("identity/corpus")
-    if known is not None and known != digest:
+    if known is not None and known != corpus_digest:
+        corpus = config.prompts.corpus or MINIWORLD_CORPUS
         notes.append(f"the corpus {corpus!r} has changed since run {folder.name}: the exemplars may be others")
     return notes
