@@ -16,6 +16,9 @@ _NEGATIVE_RULE = (
     ' {"prompt": "the refined prompt", "negative_prompt": "the negative prompt"}.'
 )
 
+CHARS_A_TOKEN = 4
+"""Of English, about; a window is told only when a prompt of the allowed length could be longer."""
+
 Exemplars = Callable[[str], Sequence[str]]
 """Retrieves professional prompts for a naive prompt."""
 
@@ -69,6 +72,8 @@ class LLMRefiner:
         """Return exactly what the chat model is told for this prompt."""
         settings = self._settings
         rules = f"{KEEP_RULES[settings.keep]} It has at most {settings.max_prompt_chars} characters and is one line."
+        if settings.window is not None and settings.max_prompt_chars > CHARS_A_TOKEN * settings.window:
+            rules += f" {_window_rule(settings.window)}"
         if settings.negative:
             rules += f" {_NEGATIVE_RULE}"
         exemplars = list(self._exemplars(naive_prompt))[: settings.examples]
@@ -109,3 +114,9 @@ class LLMRefiner:
         require_subject(naive_prompt, text, self._settings.keep)
         require_wanted(naive_prompt, negative, self._settings.keep)
         return Refinement(naive_prompt, text, negative=negative)
+
+
+def _window_rule(tokens: int) -> str:
+    return (
+        f"The text encoder reads about {tokens} tokens (roughly {tokens * 3 // 4} words); what comes later is not seen."
+    )

@@ -22,6 +22,7 @@ class AgentSettings:
         max_prompt_chars: longest refined prompt.
         max_instruction_chars: longest instruction.
         leak_ngram: an instruction may not share so many consecutive words with a training prompt.
+        window: tokens of a prompt that the text-to-image model reads; None is unknown.
         negative: whether the Generator may also write a negative prompt, and instructions say what goes into it.
     """
 
@@ -35,6 +36,7 @@ class AgentSettings:
     max_instruction_chars: int = 2500
     leak_ngram: int = 4
     negative: bool = False
+    window: int | None = None
 
 
 def settings_for(model: str) -> AgentSettings:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from experiments.details import ArmLine, RunDetails
     from experiments.folder import RunFolder
 
+_SHOWN = 60
+"""Characters of an unread end."""
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the run's events until it ends; Ctrl-C leaves.")]
 
 
@@ -70,6 +72,13 @@ def _show(details: "RunDetails", folder: "RunFolder") -> None:
     if details.gradient:
         what = details.gradient["text"] or f"none ({details.gradient['error']})"
         say(f"textual gradient of round {details.gradient['round']}, for {details.gradient['arm']}: {what}")
+    for note in details.renderer:
+        say(f"renderer: {note}")
+    for item in details.unread:
+        end = item.example if len(item.example) <= _SHOWN else item.example[:_SHOWN] + "..."
+        say(
+            f"{item.arm}: {item.longer} of {item.prompts} prompts go beyond the {details.window} tokens read, as {end!r}"
+        )
     for kind, count in details.failures.items():
         say(f"failed {count} x {kind}")
     if details.requests:

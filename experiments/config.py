@@ -111,7 +111,29 @@ class RenderSection(_Section):
     height: int | None = Field(None, ge=8, le=8192, description="Pixels.")
     chunk: int = Field(8, ge=1, le=256, description="Pictures drawn at once; part of a picture's identity.")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; part of a picture's identity.")
-    sampler: str | None = Field(None, description="Servers only: the sampler's name there. Default: Euler.")
+    sampler: str | None = Field(
+        None,
+        description="How noise is removed: a diffusers scheduler (`EulerDiscrete`), or a server's sampler by its name "
+        "there. Default: the folder's; on a server Euler.",
+    )
+    negative_prompt: str = Field(
+        "", max_length=2000, description="What no picture may show, naive ones included; before any other negative."
+    )
+    true_guidance: float | None = Field(
+        None, ge=0, le=100, description="Guidance by negative prompts where `guidance` is an input (FLUX)."
+    )
+    device: str = Field("auto", description="`auto` (CUDA, else CPU), `cpu`, `cuda`, `cuda:N` or `mps`.")
+    dtype: Literal["auto", "float32", "float16", "bfloat16", "float64"] = Field(
+        "auto", description="`auto`: on CUDA float16 (transformers: bfloat16), else float32."
+    )
+    offload: Literal["none", "model", "sequential"] = Field(
+        "none", description="CUDA only: what does not work waits in main memory. `sequential` needs least, and is slow."
+    )
+    attention_slicing: bool = Field(False, description="Attention in steps: less memory, slower.")
+    lora: str | None = Field(
+        None, description="LoRA weights: a safetensors file or a hub id (`ORG/NAME@REVISION`); needs `brushup[lora]`."
+    )
+    lora_scale: float = Field(1.0, ge=-10, le=10, description="How strongly they count.")
     checkpoint: str | None = Field(
         None, description="Servers only: the checkpoint's name there. Default: the loaded one, or the only one."
     )

@@ -11,7 +11,9 @@ from bandit.rewards import paired
 from bandit.statistics import arm_statistics, bounds, pooled_sd
 from core.records import NAIVE
 from experiments.folder import RunFolder, read_json
+from experiments.renderer_facts import smaller_chunks, stored_notes, stored_window
 from experiments.status import Event, events, has_facts, pulse, reading, stored_summary
+from experiments.unread import Unread, unread_prompts
 from prompt_db.ledger import requests, totals
 from prompt_db.run_store import RunStore
 
@@ -46,7 +48,8 @@ class ArmLine:
 class RunDetails:
     """One run. `scorer` is the one that is optimised, "" before the first score. `failures` counts by kind; `unknown_calls` were in flight when a process was killed.
 
-    `requests` counts what was sent to the LLM provider by how it ended.
+    `requests` counts what was sent to the LLM provider by how it ended. `renderer` says what a user should know about
+    it, `unread` which prompts are longer than the `window` of tokens that it reads.
     """
 
     name: str
@@ -63,6 +66,9 @@ class RunDetails:
     unknown_calls: tuple[Mapping[str, Any], ...] = ()
     ledger: Mapping[str, Any] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
+    renderer: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    window: int | None = None
     summary: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +109,9 @@ def run_details(folder: RunFolder, now: Callable[[], float] = time.time) -> RunD
             unknown_calls=tuple(unknown),
             ledger=totals(store),
             requests=requests(store),
+            renderer=(*stored_notes(store), *smaller_chunks(store)),
+            unread=tuple(unread_prompts(store)),
+            window=stored_window(store),
             summary=summary,
         )
 

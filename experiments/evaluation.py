@@ -1,6 +1,7 @@
 """The evidence: validation and test estimates from the stored facts, `summary.json` and `instructions.json`."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
@@ -11,6 +12,8 @@ from experiments.contact_sheet import draw_contact_sheet
 from experiments.folder import RunFolder, write_json
 from experiments.health import LoopHistory, falling_scorers, history_of, warnings
 from experiments.paired import estimate, lead
+from experiments.renderer_facts import renderer_summary, renderer_warnings
+from experiments.unread import unread_prompts, unread_warnings
 from graph.decide import finalists, winner
 from graph.pictures import restore_pictures
 from graph.workbench import FREQUENT, INITIAL, Workbench
@@ -47,6 +50,7 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
     holdout = compare(bench, bench.scorer.name, best)
     ground = compare(bench, TRUTH, best)["best_minus_naive"] if truth else None
     watched = {scorer.name: compare(bench, scorer.name, best) for scorer in bench.watched}
+    unread = unread_prompts(store)
     return {
         "run": "",
         "status": "completed",
@@ -55,7 +59,13 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
         "holdout_seed": plan.holdout_seed,
         "rounds": int(store.fact("rounds_done") or 0),
         "config": config.model_dump(mode="json"),
-        "warnings": [*warnings(loop_history(bench)), *falling_scorers(holdout, watched), *overruns(store)],
+        "warnings": [
+            *renderer_warnings(store),
+            *unread_warnings(unread, bench.renderer.window, best),
+            *warnings(loop_history(bench)),
+            *falling_scorers(holdout, watched),
+            *overruns(store),
+        ],
         "best_instruction": {
             "id": best,
             "parent": instruction.parent,
@@ -69,6 +79,8 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
             "scorer": bench.scorer.name,
             **holdout,
         },
+        "renderer": renderer_summary(store, bench.renderer),
+        "unread": [asdict(item) for item in unread],
         "watched": watched,
         "ground_truth": {"best_minus_naive": ground} if ground else None,
         "ledger": dict(totals(store)),

@@ -14,6 +14,7 @@ from experiments.config import RunConfig
 from experiments.data import run_prompts
 from experiments.evaluation import write_results
 from experiments.folder import RunFolder
+from experiments.renderer_facts import stored_notes
 from experiments.wiring import Models, load_models, loop_plan, on_miniworld, open_bench
 from graph.budget import least_needs, reserved_evaluation
 from graph.build import build_graph
@@ -61,6 +62,8 @@ def run(
         models = models or load_models(config, api_base=api_base)
         with open_bench(folder, config, models, progress, session=session, store=store) as bench:
             progress.note(f"run {folder.name} in {folder.path}")
+            for note in stored_notes(store):
+                progress.note(note)
             if not bench.ledger.spent("render") and not bench.ledger.spent("llm"):
                 evaluation, pull = least_needs(bench)
                 refuse_small_caps(bench.ledger.caps, evaluation, pull, ("tokens", "usd"))

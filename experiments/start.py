@@ -184,7 +184,7 @@ def forget_if_untouched(folder: RunFolder) -> None:
 def _absolute_paths(config: RunConfig) -> RunConfig:
     """Make paths absolute, so that the run can be resumed from any folder."""
     raw = config.model_dump(mode="json")
-    paths = ("prompts", "file"), ("render", "renderer"), ("render", "workflow"), ("score", "scorer")
+    paths = ("prompts", "file"), ("render", "renderer"), ("render", "workflow"), ("render", "lora"), ("score", "scorer")
     for section, key in (*paths, ("agents", "templates")):
         if raw[section][key]:
             raw[section][key] = _absolute(raw[section][key])

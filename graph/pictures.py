@@ -12,6 +12,10 @@ from rendering.cache import render_key
 from rendering.infotext import picture_texts
 
 LOST = "the picture's file is gone, and it could not be drawn again"
+CHUNK = "render/chunk"
+"""Fact of a run whose renderer ran out of memory: with how many pictures at once it goes on."""
+SMALLER = "smaller-chunk"
+"""Event: memory ran out and the chunk was halved."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,21 @@ def store_pictures(bench: Workbench, pictures: Sequence[Drawn]) -> None:
     bench.images.put_many([(drawn.key, drawn.image) for drawn in pictures], texts)
 
 
+def note_smaller_chunk(bench: Workbench, before: int) -> None:
+    """Record that the renderer ran out of memory, so that a resumed run goes on with the smaller chunk."""
+    now = bench.renderer.chunk
+    text = f"out of memory at {before} pictures at once; {now} at once from now on"
+    bench.store.set_fact(CHUNK, str(now))
+    bench.event(SMALLER, 0, detail=text)
+    bench.progress.note(f"warning: {text}")
+
+
 def restore_pictures(bench: Workbench, keys: Collection[str]) -> set[str]:
     """Draw again those of a run's pictures whose files were pruned or damaged; return the keys that stay lost.
 
     A picture is a function of its key, so nothing else of the run changes, and it is not charged a second time: the
-    run has paid for it. The seconds are counted.
+    run has paid for it. The seconds are counted. One that was drawn with a larger chunk than there is memory for now
+    stays lost: its values would be others.
 
     Raises:
         BadInput: the disk refuses.
@@ -67,13 +81,17 @@ def restore_pictures(bench: Workbench, keys: Collection[str]) -> set[str]:
     again = sorted(key for key, request in requests.items() if render_key(bench.renderer, request) == key)
     size = bench.renderer.chunk
     for chunk in (again[start : start + size] for start in range(0, len(again), size)):
+        if bench.renderer.chunk != size:
+            break
         with bench.ledger.busy("render"):
             results = bench.renderer.render([requests[key] for key in chunk])
+        if bench.renderer.chunk != size:
+            note_smaller_chunk(bench, size)
         log_calls("render", chunk)
         drawn = [
             Drawn(key, requests[key], result.image, todo[key]["arm"], todo[key]["block_id"])
             for key, result in zip(chunk, results, strict=True)
-            if result.image is not None
+            if result.image is not None and render_key(bench.renderer, requests[key]) == key
         ]
         store_pictures(bench, drawn)
         missing -= {picture.key for picture in drawn}

@@ -16,17 +16,18 @@ from PIL import Image
 
 from core.calllog import log_calls
 from core.errors import BrushupError, BudgetReached, Interrupted
-from core.interfaces import Scorer
+from core.interfaces import Renderer, Scorer
 from core.records import NAIVE, Refinement, RenderRequest, RenderResult, Score, ScoreItem
 from core.scope import call_scope, current_scope
 from core.seeding import derive_seed
 from core.text import digest
 from graph.budget import refine_scope
 from graph.lineage import seed_name
-from graph.pictures import LOST, Drawn, restore_pictures, store_pictures
+from graph.pictures import LOST, Drawn, note_smaller_chunk, restore_pictures, store_pictures
 from graph.state import LoopState, RefineTask, Work
 from graph.workbench import Workbench
 from rendering.cache import render_key
+from rendering.negative import with_fixed
 
 Item = TypeVar("Item")
 _READERS = 4
@@ -125,8 +126,9 @@ async def _render_work(bench: Workbench, work: Work) -> None:
         _store_renders(bench, {pair: (wanted[pair], keys[pair], "") for pair in hits}, cached=True)
     misses = [pair for pair in wanted if pair not in hits]
     first_of = {keys[pair]: pair for pair in reversed(misses)}
-    await _render_all(bench, wanted, keys, [pair for pair in misses if first_of[keys[pair]] == pair])
-    twins = {pair: (wanted[pair], keys[pair], "") for pair in misses if first_of[keys[pair]] != pair}
+    twin_of = {pair: first_of[keys[pair]] for pair in misses if first_of[keys[pair]] != pair}
+    await _render_all(bench, wanted, keys, [pair for pair in misses if pair not in twin_of])
+    twins = {pair: (wanted[pair], keys[first], "") for pair, first in twin_of.items()}
     if twins:
         bench.ledger.reserve("render", [_charge("render", pair) for pair in twins])
         _store_renders(bench, twins, cached=True)
@@ -140,23 +142,31 @@ async def _render_all(
 ) -> None:
     """Draw in chunks; a chunk's files and facts are written while the next one is drawn.
 
-    A chunk is logged only when the one before is stored, so a kill can never cost more than one.
+    A chunk is logged only when the one before is stored, so a kill can never cost more than one. When memory ran out,
+    the renderer goes on with a smaller chunk, and `keys` gets the keys that its pictures have from then on.
     """
     storing: asyncio.Task[None] | None = None
     if pairs and bench.free_llm is not None:
         await bench.free_llm()
+    done = 0
     try:
-        for chunk in chunks(pairs, bench.renderer.chunk):
+        while done < len(pairs):
             check_stop(bench)
+            size = bench.renderer.chunk
+            chunk = pairs[done : done + size]
             bench.progress.advance(int(bench.ledger.spent("render")), 0, "drawing")
             bench.ledger.reserve("render", [_charge("render", pair) for pair in chunk])
             with bench.ledger.busy("render"):
                 drawn = await asyncio.to_thread(bench.renderer.render, [wanted[pair] for pair in chunk])
             if storing is not None:
                 await storing
+            if bench.renderer.chunk != size:
+                note_smaller_chunk(bench, size)
+                keys.update({pair: render_key(bench.renderer, wanted[pair]) for pair in pairs[done:]})
             log_calls("render", [keys[pair] for pair in chunk])
             facts = dict(zip(chunk, drawn, strict=True))
             storing = asyncio.create_task(_store_chunk(bench, wanted, keys, facts))
+            done += len(chunk)
     finally:
         if storing is not None:
             await storing
@@ -198,6 +208,13 @@ def _charge(kind: str, pair: tuple[str, str]) -> str:
     return f"{kind}:{pair[0]}:{pair[1]}"
 
 
+def _unread(renderer: Renderer, request: RenderRequest) -> str:
+    """Return what is not read of a request's prompts."""
+    negative = with_fixed(request, renderer.settings).negative_prompt if renderer.reads_negative else ""
+    ends = (renderer.unread(request.prompt), renderer.unread(negative))
+    return " / ".join(end for end in ends if end)
+
+
 def _store_renders(
     bench: Workbench, facts: dict[tuple[str, str], tuple[RenderRequest, str, str]], *, cached: bool
 ) -> None:
@@ -208,6 +225,7 @@ def _store_renders(
             "key": key,
             "prompt": request.prompt,
             "negative": request.negative_prompt,
+            "unread": _unread(bench.renderer, request),
             "cached": int(cached),
             "error": error,
         }

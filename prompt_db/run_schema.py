@@ -87,4 +87,9 @@ def _add_negative_prompts(database: Database) -> None:
         database.execute(f"ALTER TABLE {table} ADD COLUMN negative TEXT NOT NULL DEFAULT ''")
 
 
-RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests, _add_negative_prompts)
+def _add_unread_prompts(database: Database) -> None:
+    """Let a picture say which end of its prompt no text encoder reads; NULL where nobody looked."""
+    database.execute("ALTER TABLE render ADD COLUMN unread TEXT")
+
+
+RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests, _add_negative_prompts, _add_unread_prompts)

@@ -17,7 +17,7 @@ class Arguments:
         unread_negative: why negative prompts are not read, "" when they are.
         empty_negative: what stands for no negative prompt: "" when the pipeline needs one to guide at all, else None
             (the pipeline's own way; SDXL's is not the same as an empty text).
-        notes: what the user set and the pipeline does not read, one line each.
+        notes: what the pipeline does not read, one line each; a warning when the user set it.
     """
 
     call: dict[str, Any]
@@ -53,8 +53,9 @@ def arguments_of(pipeline: Any, settings: RenderSettings) -> Arguments:
     elif "true_cfg_scale" in accepted:
         true_scale = accepted["true_cfg_scale"].default
     negative = _unread_negative(pipeline, accepted, call.get("guidance_scale"), true_scale)
-    if negative and settings.negative_prompt:
-        notes.append(f"warning: render.negative_prompt is not read: {negative}")
+    if negative:
+        what = "warning: render.negative_prompt is" if settings.negative_prompt else "negative prompts are"
+        notes.append(f"{what} not read: {negative}")
     return Arguments(call, negative, None if true_scale is None else "", tuple(notes))
 
 

@@ -10,6 +10,7 @@ from agents.offline.plan import Plan, mentions, read_plan
 from core.text import content_words, phrases, unique, words
 
 _CHARACTERS = re.compile(r"at most (\d+) characters")
+_WORDS = re.compile(r"roughly (\d+) words")
 _LONGEST_PHRASE = 4
 NEGATIVE = "negative prompt"
 """Stands in the rules of a message when there may be one."""
@@ -20,8 +21,10 @@ def refine(parts: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]
     naive = parts["prompt"].strip()
     plan = read_plan(parts.get("instruction", ""))
     added = choose(plan, naive, example_lines(parts), rng)
-    limit = _CHARACTERS.search(parts.get("rules", ""))
-    while added and limit and len(", ".join([naive, *added])) > int(limit.group(1)):
+    characters, seen = (pattern.search(parts.get("rules", "")) for pattern in (_CHARACTERS, _WORDS))
+    while added and characters and len(", ".join([naive, *added])) > int(characters.group(1)):
+        added.pop()
+    while added and seen and len(words(", ".join([naive, *added]))) > int(seen.group(1)):
         added.pop()
     reply = {"prompt": ", ".join([naive.rstrip(" ,."), *added]) if added else naive}
     if NEGATIVE in parts.get("rules", ""):
