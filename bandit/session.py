@@ -9,6 +9,7 @@ import numpy as np
 from bandit.pool import separated, surplus, top
 from bandit.rewards import REWARDS
 from bandit.statistics import ArmStatistics, arm_statistics, bounds, mean, pooled_sd
+from bandit.view import view_of
 from core.interfaces import BanditPolicy, Table
 from core.records import NAIVE, Pull
 
@@ -145,16 +146,24 @@ class Bandit:
 
     def table(self, arms: Collection[str] | None = None) -> Table:
         """Return the rewards by (arm, block) of the pool, or of the arms named (retired ones too)."""
-        chosen = self.pool if arms is None else arms
-        scores: dict[str, dict[str, float]] = {arm: {} for arm in chosen}
-        for fact in sorted(self.facts.values(), key=lambda fact: (fact.pull.batch, fact.pull.id)):
-            if fact.scores and fact.pull.arm in scores:
-                scores[fact.pull.arm].update(fact.scores)
-        return REWARDS[self.reward](scores, self.naive)
+        return REWARDS[self.reward](self._scores(self.pool if arms is None else arms), self.naive)
 
     def statistics(self) -> dict[str, ArmStatistics]:
         """Return n and mean reward of every arm, retired ones too."""
         return arm_statistics(self.table(self._arms))
+
+    def components(self) -> dict[str, float] | None:
+        """Return the variance components of the raw scores, the naive prompts' included; None without a score.
+
+        `arm`, `block` and `residual` are variances; `rho` is the share of the spread within arms that blocks make. Pairing
+        divides the blocks that a comparison of arms needs by 1 / (1 - rho).
+        """
+        scores = {arm: row for arm, row in self._scores(self._arms).items() if row}
+        if not scores:
+            return None
+        parts = view_of({NAIVE: self.naive, **scores}).components
+        names = ("arm", "block", "residual", "rho")
+        return {name: float(getattr(parts, name)[0]) for name in names}
 
     def pulls(self, arm: str) -> int:
         """Return how often an arm was asked for, failed and outstanding pulls included."""
@@ -197,6 +206,13 @@ class Bandit:
         self.retired.extend(going)
         return going
 
+    def _scores(self, arms: Collection[str]) -> dict[str, dict[str, float]]:
+        scores: dict[str, dict[str, float]] = {arm: {} for arm in arms}
+        for fact in sorted(self.facts.values(), key=lambda fact: (fact.pull.batch, fact.pull.id)):
+            if fact.scores and fact.pull.arm in scores:
+                scores[fact.pull.arm].update(fact.scores)
+        return scores
+
     def _of(self, arm: str) -> list[PullFact]:
         return [fact for fact in self.facts.values() if fact.pull.arm == arm]
 
@@ -221,13 +237,13 @@ class Bandit:
         return {arm: self._imagine(arm, row, waiting[arm], unit) for arm, row in offer.items()}
 
     def _imagine(self, arm: str, row: Mapping[str, float], batches: int, unit: float) -> Mapping[str, float]:
-        """Return an arm's rewards with those of its outstanding pulls imagined: same mean, same spread."""
+        """Return an arm's rewards with those of its outstanding pulls imagined: same mean, same spread, own blocks."""
         if not row or not batches:
             return row
         told = sum(1 for fact in self._of(arm) if fact.scores)
         count, centre = batches * max(1, round(len(row) / told)), mean(row.values())
         signs = [(-1) ** place for place in range(count - count % 2)] + [0] * (count % 2)
-        return dict(row) | {f"outstanding:{place}": centre + sign * unit for place, sign in enumerate(signs)}
+        return dict(row) | {f"waiting/{arm}/{place}": centre + sign * unit for place, sign in enumerate(signs)}
 
     def _record(self, pull: Pull) -> None:
         if pull.id in self.facts:

@@ -1,3 +1,4 @@
+import json
 import math
 from collections import Counter
 
@@ -172,6 +173,17 @@ def test_judgements_do_not_depend_on_how_the_policy_explores(scale):
     play(reference, {"a": 0.0, "b": 1.0}, seed=6, first=0, pulls=2)
     play(other, {"a": 0.0, "b": 1.0}, seed=6, first=0, pulls=2)
     assert reference.bounds() == other.bounds()
+
+
+def test_variance_components_of_raw_scores():
+    bandit = new_bandit("uniform", ["a", "b", "c"])
+    assert bandit.components() is None
+    play(bandit, {"a": 0.0, "b": 0.5, "c": 1.0}, seed=9, first=0, pulls=120)
+    got = bandit.components()
+    assert got["residual"] == pytest.approx(0.09 * 3 / 4, rel=0.3)  # naive, the fourth arm, has no noise of its own here
+    assert got["block"] == pytest.approx(1.0, rel=0.3)
+    assert got["rho"] == pytest.approx(got["block"] / (got["block"] + got["residual"]))
+    assert json.loads(json.dumps(got)) == got
 
 
 def test_misuse_is_refused():

@@ -7,6 +7,7 @@ from bandit.eps_greedy import EpsGreedy
 from bandit.rewards import paired, score
 from bandit.statistics import SD_FLOOR, ArmStatistics, arm_statistics, bounds, pairwise, pooled_sd, scale
 from bandit.ucb1 import UCB1
+from bandit.view import view_of
 from core.seeding import generator
 
 TABLE = {"a": {"b0": 1.0, "b1": 3.0}, "b": {"b0": 4.0, "b1": 4.0, "b2": 7.0}, "c": {}}
@@ -70,12 +71,11 @@ def test_bounds_by_hand():
 
 
 def test_ucb1_index_by_hand():
-    index = UCB1(PolicySettings(c=1.0, reward_scale="none")).index(TABLE)
-    assert index["a"] == pytest.approx(2 + math.sqrt(2 * math.log(5) / 2))
-    assert index["b"] == pytest.approx(5 + math.sqrt(2 * math.log(5) / 3))
-    assert index["c"] == math.inf
-    pooled = UCB1(PolicySettings(c=1.0)).index(TABLE)
-    assert pooled["a"] == pytest.approx(2 + POOLED * math.sqrt(2 * math.log(5) / 2))
+    index = UCB1(PolicySettings(c=1.0, reward_scale="none")).index(view_of(TABLE))[0]
+    assert index[0] == pytest.approx(2 + math.sqrt(2 * math.log(5) / 2))
+    assert index[1] == pytest.approx(5 + math.sqrt(2 * math.log(5) / 3))
+    pooled = UCB1(PolicySettings(c=1.0)).index(view_of(TABLE))[0]
+    assert pooled[0] == pytest.approx(2 + POOLED * math.sqrt(2 * math.log(5) / 2))
 
 
 def test_ucb1_without_a_scale_is_round_robin_on_rewards_as_small_as_raw_hpsv2():
