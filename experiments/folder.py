@@ -52,6 +52,11 @@ class RunFolder:
         """The tuned instruction set."""
         return self.path / "instructions.json"
 
+    @property
+    def comparison_file(self) -> Path:
+        """What `brushup compare` found, when this is a comparison's folder and no run's."""
+        return self.path / "comparison.json"
+
     def cache(self, where: str) -> Path:
         """Return the cache folder: the home's, or the run's own."""
         return (self.path if where == "run" else self.home) / "cache"
