@@ -1,0 +1,185 @@
+"""The supervised loop: schedule, accumulation, evaluation; killed and resumed is the same to the last bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.errors import BadInput
+from refiner.training import TrainConfig, data_order, fit, rate_at
+
+pytestmark = pytest.mark.slow
+CONFIG = TrainConfig(
+    max_steps=12,
+    batch_size=6,
+    micro_batch_size=4,
+    learning_rate=0.05,
+    eval_every=3,
+    checkpoint_every=2,
+    weight_decay=0.1,
+)
+EXAMPLES = [(float(k), float(2 * k + 1)) for k in range(10)]
+
+
+def model() -> nn.Module:
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+
+
+def loss(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, int]:
+    """Depends on all three global generators, as augmentation may."""
+    noise = float(np.random.rand()) + random.random() if net.training else 0.0  # noqa: NPY002, S311
+    x, y = torch.tensor(batch).T[..., None]
+    return (net(x / 10 + 0.01 * noise) - y / 10).square().sum(), len(batch)
+
+
+class Killed(Exception):
+    pass
+
+
+def killing(after: int) -> object:
+    calls = iter(range(10**6))
+
+    def loss_then_killed(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, int]:
+        if next(calls) == after:
+            raise Killed
+        return loss(net, batch)
+
+    return loss_then_killed
+
+
+def bits(net: nn.Module) -> list[bytes]:
+    return [parameter.detach().numpy().tobytes() for parameter in net.parameters()]
+
+
+@pytest.mark.parametrize("kills", [(1,), (5,), (13, 2), (3, 3, 3, 3)])
+def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path: Path, kills: tuple[int, ...]) -> None:
+    whole = model()
+    history = fit(whole, EXAMPLES, loss, CONFIG, tmp_path / "whole", evaluation=EXAMPLES[:3])
+    for after in kills:
+        with pytest.raises(Killed):
+            fit(model(), EXAMPLES, killing(after), CONFIG, tmp_path / "killed", evaluation=EXAMPLES[:3])
+        torch.manual_seed(123)  # whatever the process did in between
+        random.seed(5)
+    resumed = model()
+    assert fit(resumed, EXAMPLES, loss, CONFIG, tmp_path / "killed", evaluation=EXAMPLES[:3]) == history
+    assert bits(resumed) == bits(whole)
+    names = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    assert names == ["best", "step-000010", "step-000012"]
+
+
+def train_and_die(folder: str, step: int) -> None:
+    """Run by the next test in a process of its own: SIGKILL in the middle of writing a checkpoint."""
+    from refiner import checkpoint
+
+    calls = iter(range(10**6))
+    save_file = checkpoint.save_file
+
+    def save_then_die(tensors: object, path: Path) -> None:
+        save_file(tensors, path)
+        if next(calls) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.save_file = save_then_die
+    torch.set_num_threads(1)
+    fit(model(), EXAMPLES, loss, CONFIG, Path(folder), evaluation=EXAMPLES[:3])
+
+
+def test_sigkill_while_a_checkpoint_is_written(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    whole = model()
+    history = fit(whole, EXAMPLES, loss, CONFIG, tmp_path / "whole", evaluation=EXAMPLES[:3])
+    script = f"from tests.refiner.test_training import train_and_die; train_and_die({str(tmp_path / 'killed')!r}, 5)"
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list((tmp_path / "killed").glob("*.partial"))
+    resumed = model()
+    assert fit(resumed, EXAMPLES, loss, CONFIG, tmp_path / "killed", evaluation=EXAMPLES[:3]) == history
+    assert bits(resumed) == bits(whole)
+    torch.set_num_threads(threads)
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    whole, again = model(), model()
+    history = fit(whole, EXAMPLES, loss, CONFIG, tmp_path, evaluation=EXAMPLES[:3])
+    assert fit(again, EXAMPLES, killing(0), CONFIG, tmp_path, evaluation=EXAMPLES[:3]) == history  # type: ignore[arg-type]
+    assert bits(again) == bits(whole)
+
+
+def test_another_config_or_other_data_is_refused(tmp_path: Path) -> None:
+    fit(model(), EXAMPLES, loss, CONFIG, tmp_path)
+    for config, examples in ((TrainConfig(max_steps=12), EXAMPLES), (CONFIG, EXAMPLES[1:])):
+        with pytest.raises(BadInput, match="another config or other data"):
+            fit(model(), examples, loss, config, tmp_path)
+
+
+def test_the_best_parameters_win(tmp_path: Path) -> None:
+    config = TrainConfig(
+        max_steps=6, batch_size=10, micro_batch_size=10, learning_rate=0.5, schedule="constant", eval_every=1
+    )
+    net = model()
+    history = fit(net, EXAMPLES, loss, config, tmp_path, evaluation=EXAMPLES[:3])
+    best = min(record["eval_loss"] for record in history)
+    net.eval()
+    value, count = loss(net, EXAMPLES[:3])
+    assert value.item() / count == pytest.approx(best)
+    assert best < history[-1]["eval_loss"] or history[-1]["eval_loss"] == best
+
+
+def test_micro_batches_change_nothing(tmp_path: Path) -> None:
+    results = []
+    for micro in (1, 4, 6):
+        net = model().eval()
+        net[2].p = 0.0
+        config = TrainConfig(max_steps=3, batch_size=6, micro_batch_size=micro, learning_rate=0.05)
+
+        def plain(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, int]:
+            x, y = torch.tensor(batch).T[..., None]
+            return (net(x / 10) - y / 10).square().sum(), len(batch)
+
+        fit(net, EXAMPLES, plain, config, tmp_path / str(micro))
+        results.append(torch.cat([parameter.detach().flatten() for parameter in net.parameters()]))
+    torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(results[0], results[2])
+
+
+def test_data_order_visits_everything_once_an_epoch() -> None:
+    stream = data_order(7, 3, 0, 21)
+    for epoch in range(3):
+        assert sorted(stream[7 * epoch : 7 * epoch + 7]) == list(range(7))
+    assert stream[:7] != stream[7:14]
+    assert data_order(7, 3, 5, 9) == stream[5:14]
+    assert data_order(7, 4, 0, 21) != stream
+
+
+def test_schedules() -> None:
+    cosine = TrainConfig(learning_rate=1.0, warmup_ratio=0.2)
+    assert [rate_at(step, 10, cosine) for step in (0, 1, 2)] == [0.5, 1.0, 1.0]
+    assert rate_at(6, 10, cosine) == pytest.approx(0.5)
+    constant = TrainConfig(learning_rate=1.0, warmup_ratio=0.2, schedule="constant")
+    assert rate_at(9, 10, constant) == 1.0
+
+
+def test_steps_follow_epochs() -> None:
+    assert TrainConfig(epochs=2, batch_size=4).steps(10) == 5
+    assert TrainConfig(epochs=0.5, batch_size=4).steps(10) == 2
+
+
+@pytest.mark.parametrize("change", [{"schedule": "linear"}, {"batch_size": 0}, {"learning_rate": 0.0}])
+def test_bad_settings_are_one_line(change: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="expected"):
+        TrainConfig(**change)  # type: ignore[arg-type]
+
+
+def test_no_examples_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="got no examples"):
+        fit(model(), [], loss, CONFIG, tmp_path)
