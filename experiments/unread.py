@@ -50,7 +50,7 @@ def unread_warnings(found: Sequence[Unread], window: int | None, best: str) -> l
     if refined:
         first = by_arm.get(best, refined[0])
         more = len(refined) - 1
-        also = f"; so are some of {more} other instruction{'s' * (more > 1)}" if more else ""
+        also = f"; {more} other instruction{'s have' if more > 1 else ' has'} some too" if more else ""
         lines.append(_line(first.arm, first, window, kind="refined ") + also)
     return lines
 
