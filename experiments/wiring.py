@@ -24,10 +24,12 @@ from core.pricing import CallCost, Price, worst_case
 from core.progress import Progress
 from core.records import ChatRequest, Instruction, Prompt
 from core.text import digest
+from experiments.circumstances import note_origin
 from experiments.config import AgentsSection, RunConfig
 from experiments.data import run_prompts
 from experiments.folder import RunFolder
 from experiments.metered import MeteredChat
+from experiments.renderer_facts import note_renderer
 from graph.workbench import FREQUENT, INITIAL, LoopPlan, Workbench
 from prompt_db.cache_store import CacheStore
 from prompt_db.caps import Caps
@@ -95,21 +97,9 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
     from rendering import RenderSettings, load_renderer
     from scoring import load_scorer
 
-    render = config.render
     chat = load_chat(config.agents, api_base=api_base)
-    settings = RenderSettings(
-        steps=render.steps,
-        guidance=render.guidance,
-        width=render.width,
-        height=render.height,
-        chunk=render.chunk,
-        threads=render.threads,
-        sampler=render.sampler,
-        checkpoint=render.checkpoint,
-        workflow=render.workflow,
-        timeout=render.timeout,
-    )
-    renderer = load_renderer(render.renderer or str(miniworld.PIPELINE), settings)
+    settings = RenderSettings(**config.render.model_dump(exclude={"renderer"}))
+    renderer = load_renderer(config.render.renderer or str(miniworld.PIPELINE), settings)
     specs = [config.score.scorer or str(miniworld.SCORER), *watched_specs(config)]
     scorers: dict[str, Scorer] = {}  # by name: the optimised one is not watched as well
     for spec in dict.fromkeys(specs):
@@ -180,6 +170,7 @@ def open_bench(
     session: int,
     store: RunStore,
     library_home: Path | None = None,
+    charged: RunStore | None = None,
 ) -> Iterator[Workbench]:
     """Lay out the workbench of a run, storing its prompts and first arms if they are not stored yet.
 
@@ -191,6 +182,7 @@ def open_bench(
         session: number of this process's session.
         store: the run's facts.
         library_home: where the prompt library lies, if not in the folder's home.
+        charged: whose ledger pays, if not the run's: for work that only watches it.
 
     Raises:
         BadInput: prompts, templates or corpus cannot be used, or a model differs from the one the run began with.
@@ -199,13 +191,15 @@ def open_bench(
     library, corpus = open_library(library_home or folder.home, config.prompts.corpus)
     if not store.prompts():
         store.add_prompts(run_prompts(config))
-    pin_identity(store, models, templates, library.digest(corpus))
+    pin_identity(store, config, models, templates, library.digest(corpus))
+    note_origin(store, models.renderer, models.scorer)
     store.add_instructions(first_instructions(config, library.frequent_phrases(FREQUENT_PHRASES, corpus)))
     cache_folder = folder.cache(config.storage.cache)
     cache = CacheStore(cache_folder / "cache.db")
-    ledger = Ledger(store, Caps(**config.budget.model_dump()), session, price=config.agents.price())
+    ledger = Ledger(charged or store, Caps(**config.budget.model_dump()), session, price=config.agents.price())
     chat = MeteredChat(models.chat, cache, ledger, api_base=config.agents.api_base)
-    settings = agent_settings(config.agents)
+    note_renderer(store, config, models.renderer)
+    settings = agent_settings(config.agents, models.renderer.window)
     train = [prompt.text for prompt in store.prompts("train")]
     policy = PolicySettings(c=config.bandit.c, epsilon=config.bandit.epsilon, reward_scale=config.bandit.reward_scale)
 
@@ -244,9 +238,9 @@ def open_bench(
         library.close()
 
 
-def agent_settings(agents: AgentsSection) -> AgentSettings:
-    """Return the agents' settings of a configuration."""
-    return replace(settings_for(agents.llm), keep=agents.keep, negative=agents.negative)
+def agent_settings(agents: AgentsSection, window: int | None = None) -> AgentSettings:
+    """Return the agents' settings of a configuration, for a renderer with this window (None is unknown)."""
+    return replace(settings_for(agents.llm), keep=agents.keep, negative=agents.negative, window=window)
 
 
 def refiner_factory(
@@ -286,8 +280,10 @@ def first_instructions(config: RunConfig, frequent: Sequence[str]) -> list[Instr
     return [initial, *own, *(rival if frequent else [])]
 
 
-def pin_identity(store: RunStore, models: Models, templates: Templates, corpus_digest: str) -> None:
+def pin_identity(store: RunStore, config: RunConfig, models: Models, templates: Templates, corpus_digest: str) -> None:
     """Store what determines the run's results, or check it against what the run began with.
+
+    The chunk is the one that was asked for: a renderer that ran out of memory is still the same one.
 
     Raises:
         BadInput: something changed since the run began.
@@ -295,7 +291,7 @@ def pin_identity(store: RunStore, models: Models, templates: Templates, corpus_d
     identity: Mapping[str, str] = {
         "corpus": corpus_digest,
         "templates": templates.digest,
-        "renderer": digest([models.renderer.revision, dict(models.renderer.settings), models.renderer.chunk]),
+        "renderer": digest([models.renderer.revision, dict(models.renderer.settings), config.render.chunk]),
         "scorer": digest([models.scorer.name, models.scorer.revision, models.scorer.chunk]),
         "llm": models.chat.name,
         "watched": digest([[scorer.name, scorer.revision, scorer.chunk] for scorer in models.watched]),
