@@ -36,9 +36,11 @@ def register() -> None:
         app.command(name)(function)
     from cli.cache import cache_app
     from cli.prompts import prompts_app
+    from cli.study import study_app
 
     app.add_typer(prompts_app, name="prompts")
     app.add_typer(cache_app, name="cache")
+    app.add_typer(study_app, name="study")
 
 
 def main() -> None:
