@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = "agents bandit cli core experiments graph miniworld prompt_db rendering scoring".split()
+PACKAGES = "agents bandit cli core experiments graph miniworld prompt_db refiner rendering scoring".split()
 BREACHES = {
     "agents/settings.py": "import miniworld",
     "graph/blocks.py": "import miniworld.truth",
