@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,11 +111,16 @@ def load_tokenizer(source: str) -> Any:
 def load_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
     """Return `kind.from_pretrained(source)`, from safetensors and without any code of the repository's.
 
+    A hub id may name a revision: `org/name@revision`.
+
     Raises:
         BadInput: it does not load.
     """
     if hasattr(kind, "forward") or kind is AutoModelForCausalLM:
         arguments["use_safetensors"] = True
+    repository, _, revision = source.partition("@")
+    if revision and not Path(source).is_dir():
+        source, arguments["revision"] = repository, revision
     transformers.utils.logging.disable_progress_bar()
     try:
         return kind.from_pretrained(source, trust_remote_code=False, **arguments)

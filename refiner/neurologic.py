@@ -14,54 +14,12 @@ from typing import Any
 
 import torch
 
-from core.errors import BadInput
 from refiner.clauses import Clause, Judge, Verdict
+from refiner.neurologic_config import NeuroLogic
 from refiner.rows import Rows
 from refiner.steering import Guide, Path, Vocabulary
 
-
-@dataclass(frozen=True)
-class NeuroLogic:
-    """Settings of the search; the defaults are those of NeuroPrompts' demo (IntelLabs, `neurologic_pe.py`, `app.py`).
-
-    Attributes:
-        beam: hypotheses kept at each step; 1 is a greedy search.
-        max_tokens: longest continuation, the end token included.
-        min_tokens: tokens before the end token may follow.
-        length_penalty: hypotheses are ranked by log-probability / tokens ** length_penalty.
-        no_repeat_ngram: no run of so many tokens occurs twice in prefix and continuation; 0 = off.
-        sat_tolerance: hypotheses that meet fewer clauses than the best one minus this give way to all others.
-        look_ahead: greedy steps that estimate how soon a wanted term would be begun; 0 = off. Our own default: off.
-        look_ahead_weight: weight of that estimate, a log-probability.
-        blocked: characters that are produced within wanted terms only.
-        early_stop: stop once the best `n` texts meet all clauses and no unfinished one is likelier as it stands, as
-            transformers does; False = once none can become better, which is exact and seldom before `max_tokens`.
-        phrase_starts: steer towards beginning a wanted term after a comma only.
-        max_seconds: of a whole call; then the best so far is returned.
-    """
-
-    beam: int = 5
-    max_tokens: int = 77
-    min_tokens: int = 5
-    length_penalty: float = 1.0
-    no_repeat_ngram: int = 2
-    sat_tolerance: int = 2
-    look_ahead: int = 0
-    look_ahead_weight: float = 0.25
-    blocked: str = ""
-    early_stop: bool = True
-    phrase_starts: bool = True
-    max_seconds: float = math.inf
-
-    def __post_init__(self) -> None:
-        if self.beam < 1 or self.max_tokens < 1 or not self.max_seconds > 0:
-            raise BadInput(
-                f"NeuroLogic: got beam {self.beam}, max_tokens {self.max_tokens}, max_seconds {self.max_seconds}; "
-                "expected at least 1, at least 1 and more than 0"
-            )
-        for name in ("min_tokens", "no_repeat_ngram", "sat_tolerance", "look_ahead"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"NeuroLogic {name}: got {getattr(self, name)}, expected 0 or more; change it")
+__all__ = ["Hypothesis", "NeuroLogic", "Wanted", "decode"]
 
 
 @dataclass(frozen=True)
@@ -283,21 +241,23 @@ class _Search:
         towards a wanted term.
         """
         parents, self.live = self.live, []
+        end, beam = self._vocabulary.end, self._settings.beam
+        ends: dict[int, float] = {}
         likely: dict[tuple[int, int], float] = {}
         kept: dict[tuple[int, int], float] = {}
         for place, node in enumerate(parents):
             row = logprobs[node.row].clone()
-            if self._vocabulary.end is not None and len(node.tokens) >= self._settings.min_tokens:
-                self._end(node, len(node.tokens) + 1, node.logprob + row[self._vocabulary.end].item())
+            if end is not None and len(node.tokens) >= self._settings.min_tokens:
+                ends[place] = node.logprob + row[end].item()
             row[self._repeats(node)] = -math.inf
             steered = self._steered(row, node, node.path)
             kept |= {(place, token): node.logprob + logprob for token, logprob in steered.items()}
-            values, tokens = (row + self.barred).topk(min(2 * self._settings.beam, len(row)))
-            found = [(token, value) for token, value in zip(tokens.tolist(), values.tolist(), strict=True)]
-            found = [(token, value) for token, value in found if value > -math.inf]
+            values, tokens = (row + self.barred).topk(min(2 * beam, len(row)))
+            found = [(t, value) for t, value in zip(tokens.tolist(), values.tolist(), strict=True) if value > -math.inf]
             kept |= {(place, token): node.logprob + value for token, value in found[:1]}
             likely |= {(place, token): node.logprob + value for token, value in found}
-        kept |= dict(heapq.nlargest(2 * self._settings.beam, likely.items(), key=lambda item: (item[1], item[0])))
+        kept |= dict(heapq.nlargest(2 * beam, likely.items(), key=lambda item: (item[1], item[0])))
+        self._end_where_likely(parents, ends, likely)
         return [] if self._over(parents) else self._grow(parents, kept)
 
     def promise(self, row: torch.Tensor, node: _Node, path: Path) -> float:
@@ -348,6 +308,21 @@ class _Search:
             elif not verdict.broken:
                 nodes.append(node)
         return nodes
+
+    def _end_where_likely(
+        self, parents: Sequence[_Node], ends: Mapping[int, float], likely: Mapping[tuple[int, int], float]
+    ) -> None:
+        """End a node if that is among the `beam` likeliest steps of those that meet the same clauses.
+
+        For a single group that is transformers' rule. Without it a negative length penalty, as Promptist's, would make
+        the shortest text the best.
+        """
+        for place, logprob in ends.items():
+            met = parents[place].verdict.met
+            steps = [value for (other, _), value in likely.items() if parents[other].verdict.met == met]
+            steps += [value for other, value in ends.items() if parents[other].verdict.met == met]
+            if sum(value > logprob for value in steps) < self._settings.beam:
+                self._end(parents[place], len(parents[place].tokens) + 1, logprob)
 
     def _end(self, node: _Node, count: int, logprob: float, *, ended: bool = True) -> None:
         """Record a node's text as a result, unless a bound forbids it or a better node has the same text."""

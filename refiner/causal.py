@@ -1,0 +1,271 @@
+"""Causal language models behind `core.interfaces.Refiner`: BeautifulPrompt, NeuroPrompts, Promptist. Imports torch.
+
+Answers depend on a prompt and the seed, not on the other prompts of a call (in float32 a batch's shape moves the last
+bits, and with them, rarely, a choice between tokens that are equally likely).
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from core.errors import BadInput
+from core.records import Refinement
+from core.seeding import derive_seed, generator
+from core.text import one_line
+from refiner.clauses import Clause
+from refiner.constraints import Categories, Satisfaction, Wishes, clauses, read_categories, satisfaction
+from refiner.folder import Manifest, read_manifest
+from refiner.lm import load_pretrained, load_tokenizer, padded
+from refiner.neurologic import NeuroLogic, Wanted, decode
+from refiner.prip.answer import prefix_of, share_kept, stem
+from refiner.prompting import STYLES, Generation, Prompting, prompting_of
+
+CATEGORIES_FILE = "categories.json"
+RELEASED = {
+    "beautifulprompt": ("alibaba-pai/pai-bloom-1b1-text2prompt-sd", ""),
+    "neuroprompts": ("Intel/NeuroPrompts", ""),
+    "promptist": ("microsoft/Promptist", "openai-community/gpt2"),
+}
+"""By style, the hub ids of the authors' weights, and of the tokenizer where it lies elsewhere."""
+_CHUNK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class CausalRefiner:
+    """Answers users' prompts with a causal language model.
+
+    Attributes:
+        model: in eval mode.
+        tokenizer: its tokenizer, with a padding and an end token.
+        prompting: template, decoding and standing wishes.
+        categories: terms that `auto` chooses from.
+        manifest: what its folder says of it; None for released weights.
+    """
+
+    model: Any
+    tokenizer: Any
+    prompting: Prompting
+    categories: Categories = field(default_factory=read_categories)
+    manifest: Manifest | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
+        """See `core.interfaces.Refiner`.
+
+        A prompt fails if it is empty, if it is too long for the model, if the model's vocabulary lacks its characters
+        and the answer would replace it, if nothing is answered, or if the answer keeps too little of it.
+        """
+        return [found[0] for found in await self.variants(prompts, 1, seed=seed)]
+
+    async def variants(self, prompts: Sequence[str], n: int, *, seed: int) -> list[list[Refinement]]:
+        """Return for each prompt at most `n` different refinements, best first, or its failure.
+
+        A search gives its `n` best texts. Without one the first is the usual answer and the others are drawn.
+        """
+        return await asyncio.to_thread(self._variants, prompts, n, seed)
+
+    def wishing(self, wishes: Wishes) -> "CausalRefiner":
+        """Return the same refiner with other wishes.
+
+        Raises:
+            BadInput: the wishes contradict each other, or name a category without terms.
+        """
+        clauses(wishes, self.categories)
+        return replace(self, prompting=replace(self.prompting, wishes=wishes))
+
+    def clauses(self, prompt: str, seed: int) -> list[Clause]:
+        """Return what the answer to a prompt is asked to hold."""
+        return clauses(self.prompting.wishes, self.categories, seed=derive_seed("wishes", seed, prompt))
+
+    def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
+        """Return what became of the wishes for one refinement."""
+        return satisfaction(refinement.text, self.clauses(refinement.naive, seed))
+
+    def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
+        found = {prompt: [Refinement(prompt, error=fault)] for prompt in prompts if (fault := self._fault(prompt))}
+        usable = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
+        with self._lock:
+            for start in range(0, len(usable), _CHUNK):
+                chunk = usable[start : start + _CHUNK]
+                try:
+                    answers = self._answers(chunk, n, seed)
+                except torch.OutOfMemoryError as error:
+                    answers = [[Refinement(prompt, error=f"out of memory: {one_line(error)}")] for prompt in chunk]
+                found |= dict(zip(chunk, answers, strict=True))
+        return [found[prompt] for prompt in prompts]
+
+    def _fault(self, prompt: str) -> str:
+        """Return why a prompt cannot be answered, or ""."""
+        if not stem(prompt):
+            return "the prompt is empty; expected what the picture should show"
+        ids = self._ids(prompt)
+        room = getattr(self.model.config, "max_position_embeddings", None)
+        if room is not None and len(ids) + self._longest > room:
+            return (
+                f"the prompt has {len(ids)} tokens with its template; this model takes {room - self._longest} before "
+                f"an answer of {self._longest}; shorten it"
+            )
+        if not self.prompting.continues and self.tokenizer.unk_token_id in ids:
+            return "the model's vocabulary lacks characters of the prompt; expected a language that it has learnt"
+        return ""
+
+    @property
+    def _search(self) -> NeuroLogic | None:
+        """How answers are searched for; None = they are written token by token."""
+        if self.prompting.search is None and self.prompting.wishes:
+            return NeuroLogic(max_tokens=self.prompting.generation.max_new_tokens)
+        return self.prompting.search
+
+    @property
+    def _longest(self) -> int:
+        search = self._search
+        return search.max_tokens if search else self.prompting.generation.max_new_tokens
+
+    def _ids(self, prompt: str) -> list[int]:
+        return self.tokenizer.encode(self.prompting.source(prompt), add_special_tokens=False)
+
+    def _answers(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
+        ids, mask = padded([self._ids(prompt) for prompt in prompts], self.tokenizer.pad_token_id, "left")
+        inputs = {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
+        if self._search:
+            texts = self._searched(prompts, inputs, self._search, n, seed)
+        else:
+            texts = self._written(prompts, inputs, n, seed)
+        return [self._refinements(prompt, found) for prompt, found in zip(prompts, texts, strict=True)]
+
+    def _searched(
+        self, prompts: Sequence[str], inputs: dict[str, torch.Tensor], search: NeuroLogic, n: int, seed: int
+    ) -> list[list[str]]:
+        wanted = [
+            Wanted(prefix_of(prompt) if self.prompting.continues else "", tuple(self.clauses(prompt, seed)))
+            for prompt in prompts
+        ]
+        found = decode(self.model, self.tokenizer, inputs, wanted, search, n=n)
+        return [[hypothesis.text for hypothesis in row] for row in found]
+
+    def _written(self, prompts: Sequence[str], inputs: dict[str, torch.Tensor], n: int, seed: int) -> list[list[str]]:
+        how, texts = self.prompting.generation, []
+        for variant in range(n):
+            how = replace(how, sample=how.sample or variant > 0)
+            seeds = [derive_seed("refine", seed, prompt, variant) for prompt in prompts]
+            texts.append(generate(self.model, self.tokenizer, inputs, how, seeds))
+        return [list(row) for row in zip(*texts, strict=True)]
+
+    def _refinements(self, prompt: str, answers: Sequence[str]) -> list[Refinement]:
+        """Return what is usable among the answers to a prompt, without repeats; if nothing is, why."""
+        results = dict.fromkeys(self.prompting.result(prompt, answer) for answer in answers)
+        least = self.prompting.min_kept
+        kept = [text for text in results if text and share_kept(prompt, text) >= least]
+        if kept:
+            return [Refinement(prompt, text) for text in kept]
+        if not any(results):
+            return [Refinement(prompt, error="the model answered nothing")]
+        return [Refinement(prompt, error=f"lost-subject: no answer keeps {least:.0%} of the prompt's meaningful words")]
+
+
+class _Draw(LogitsProcessor):
+    """Leaves one token a row: the one where the cumulative probability passes the row's own random number."""
+
+    def __init__(self, seeds: Sequence[int], steps: int) -> None:
+        self._numbers = [generator("draw", seed).random(steps) for seed in seeds]
+        self._step = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        total = scores.double().softmax(-1).cumsum(-1)
+        numbers = [row[self._step] for row in self._numbers]
+        passed = torch.tensor(numbers, dtype=torch.double, device=scores.device)[:, None] * total[:, -1:]
+        chosen = torch.searchsorted(total, passed, right=True).clamp(max=scores.shape[-1] - 1)
+        self._step += 1
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
+
+
+def generate(
+    model: Any, tokenizer: Any, inputs: dict[str, torch.Tensor], how: Generation, seeds: Sequence[int]
+) -> list[str]:
+    """Return what a model writes after each row, special tokens left out.
+
+    Args:
+        model: a causal language model of transformers, in eval mode.
+        tokenizer: its tokenizer.
+        inputs: `input_ids` and `attention_mask`, (batch, length), padded on the left.
+        how: settings.
+        seeds: one a row; unused without `sample`.
+    """
+    drawing = LogitsProcessorList()
+    if how.sample:
+        drawing.append(TemperatureLogitsWarper(how.temperature))
+        if how.top_k:
+            drawing.append(TopKLogitsWarper(how.top_k))
+        drawing.append(TopPLogitsWarper(how.top_p))
+        drawing.append(_Draw(seeds, how.max_new_tokens))
+    with torch.inference_mode():
+        rows = model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=how.max_new_tokens,
+            repetition_penalty=how.repetition_penalty,
+            no_repeat_ngram_size=how.no_repeat_ngram,
+            logits_processor=drawing,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    written = rows[:, inputs["input_ids"].shape[1] :].tolist()
+    return tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def load(folder: Path) -> CausalRefiner:
+    """Load a causal refiner's folder; `settings` of its manifest are read by `refiner.prompting.prompting_of`.
+
+    `categories.json` in the folder, if there is one, takes the place of our own.
+
+    Raises:
+        BadInput: a file is missing or corrupt, or a setting is not known.
+    """
+    manifest = read_manifest(folder)
+    prompting = prompting_of(dict(manifest.settings), f"{folder}/refiner.json")
+    own = folder / CATEGORIES_FILE
+    return CausalRefiner(
+        _model(str(folder)),
+        load_tokenizer(str(folder)),
+        prompting,
+        read_categories(own if own.is_file() else None),
+        manifest,
+    )
+
+
+def load_released(style: str, source: str = "") -> CausalRefiner:
+    """Load weights in transformers' layout that are no refiner's folder, such as the authors'.
+
+    Args:
+        style: a name of `refiner.prompting.STYLES`: which template and decoding the weights were made for.
+        source: a folder, or a hub id `org/name` or `org/name@revision`; by default the one in `RELEASED`.
+
+    Raises:
+        BadInput: an unknown style, or nothing there that loads.
+    """
+    if style not in STYLES:
+        raise BadInput(f"refiner style: got {style!r}, expected one of {', '.join(STYLES)}")
+    released, tokenizer = RELEASED[style]
+    source = source or released
+    elsewhere = tokenizer if source.partition("@")[0] == released else ""
+    return CausalRefiner(_model(source), load_tokenizer(elsewhere or source), STYLES[style])
+
+
+def _model(source: str) -> Any:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return load_pretrained(AutoModelForCausalLM, source, dtype=dtype).to(device).eval()
