@@ -10,6 +10,8 @@ from core.records import Score, ScoreItem
 from core.text import digest
 from scoring.options import ScorerOptions
 
+RECIPE = 2
+"""Counts up when the same files and settings give other values than before; 2: prompts without padding."""
 Values = Callable[[Sequence[ScoreItem]], torch.Tensor]
 """From n items, 1 <= n <= chunk, to n raw values, computed in a shape that does not depend on n."""
 
@@ -27,6 +29,7 @@ class ChunkedScorer:
         self.chunk = options.chunk
         self._threads = options.threads or torch.get_num_threads()
         self.settings = {
+            "recipe": RECIPE,
             "device": next(model.parameters()).device.type,
             "dtype": "float32",
             "threads": self._threads,

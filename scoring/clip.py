@@ -86,20 +86,13 @@ class ClipFeatures:
         return _unit(self._model.visual_projection(hidden))
 
     def prompt(self, prompt: str) -> torch.Tensor:
-        """Return the unit features (embed_dim) of a prompt, always computed alone, so in one shape."""
+        """Return the unit features (embed_dim) of a prompt, computed alone and without padding, so by itself."""
         if prompt in self._texts:
             self._texts.move_to_end(prompt)
             return self._texts[prompt]
-        tokenizer = self._clip.tokenizer
-        ids = tokenizer(
-            self._clip.clean(prompt),
-            max_length=self._context,
-            padding="max_length",
-            truncation=True,
-            return_tensors="pt",
-        ).input_ids.to(self._model.device)
-        end = int((ids[0] == tokenizer.eos_token_id).int().argmax())
-        hidden = self._model.text_model(input_ids=ids).last_hidden_state[:, end]
+        text = self._clip.clean(prompt)
+        ids = self._clip.tokenizer(text, max_length=self._context, truncation=True, return_tensors="pt").input_ids
+        hidden = self._model.text_model(input_ids=ids.to(self._model.device)).last_hidden_state[:, -1]  # the end token
         features = _unit(self._model.text_projection(hidden))[0]
         self._texts[prompt] = features
         if len(self._texts) > _PROMPT_MEMO:
