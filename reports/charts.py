@@ -89,7 +89,7 @@ def rounds(
                     "fontsize": 10,
                     "color": Ink.GOOD,
                 }
-                axes.annotate(point.leader, at, xytext=(0, 4), **offset)
+                axes.annotate(_short(point.leader), at, xytext=(0, 4), **offset)
         for place, (_, estimate) in enumerate(later.items(), start=1):
             x = places[-1] + place
             _whiskers(axes, [x], [estimate], scale, Ink.TEXT)
@@ -220,5 +220,6 @@ def _legend(axes: "Axes") -> None:
 
 
 def _short(label: str) -> str:
+    label = "".join(letter if letter.isprintable() else " " for letter in label)  # XML knows no control characters
     label = " ".join(label.split())
     return label if len(label) <= _LABEL else label[: _LABEL - 1] + "…"

@@ -154,4 +154,5 @@ def _environment() -> Environment:
 def _page(template: str, **values: Any) -> str:
     style = Markup(files("reports").joinpath("templates/style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
     context: Mapping[str, Any] = {**values, "style": style}
-    return _environment().get_template(template).render(context)
+    html = _environment().get_template(template).render(context)
+    return html.encode("utf-8", "replace").decode("utf-8")  # JSON may bring lone surrogates, which no file can hold

@@ -63,8 +63,9 @@ def inline(figure: "Figure", name: str, description: str) -> Markup:
     with mpl.rc_context({**RC, "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib's own output
-    for metadata in root.findall("{*}metadata"):
-        root.remove(metadata)
+    for parent in list(root.iter()):
+        for child in [*parent.findall("{*}metadata"), *parent.findall("{*}style")]:
+            parent.remove(child)  # the style is a rule for `*`, which inside a page is everything: style.css has it
     for element in root.iter():
         _adapt(element, name)
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": description, "class": "chart"}
@@ -87,5 +88,6 @@ def _value(key: str, value: str, name: str) -> str:
         return value.replace("url(#", f"url(#{name}-")
     if key == "style":
         value = re.sub(r"font: (?:[\w.]+ )*?([\d.]+px) [^;]*", r"font-size: \1", value)
+        value = re.sub(r"font-family: [^;]*;? ?", "", value)
         return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), value)
     return value

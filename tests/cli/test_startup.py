@@ -47,7 +47,7 @@ def all_commands() -> dict[tuple[str, ...], object]:
 
 def test_every_command_has_help_and_the_shared_options() -> None:
     names = {" ".join(path) for path in all_commands()}
-    expected = "optimize resume runs show export refine doctor".split()
+    expected = "optimize resume runs show report export refine doctor".split()
     assert names == {*expected, "prompts import", "prompts search", "prompts stats", "cache stats", "cache prune"}
     for path, command in all_commands().items():
         assert command.help, path
@@ -173,6 +173,9 @@ def test_doctor(brushup: Brushup, home: Path, monkeypatch: pytest.MonkeyPatch) -
         *names
     }
     assert "threads" in done.json["checks"][1]["detail"]
+    details = {check["name"]: check["detail"] for check in done.json["checks"]}
+    assert details["drawing"].startswith("on c"), "on cpu or cuda, with the dtype and the reason"
+    assert "peft" in details
     text = brushup("doctor", "--home", home)
     assert text.out == ""
     assert "all fine" in text.err

@@ -42,7 +42,7 @@ def test_generated_pages_are_current(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: page.name)
 def test_files_named_in_the_docs_exist(page: Path) -> None:
-    packages = "agents|bandit|cli|core|experiments|graph|miniworld|prompt_db|rendering|scoring|tests|examples"
+    packages = "agents|bandit|cli|core|experiments|graph|miniworld|prompt_db|rendering|reports|scoring|tests|examples"
     for name in re.findall(rf"`((?:{packages})/[\w/.-]*)`", page.read_text()):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
 
