@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ from refiner.prip.config import DECODERS, PripConfig
 from refiner.prip.data import preferred_pictures, system_pictures
 from refiner.prip.decoder import DecoderConfig, PromptDecoder
 from refiner.prip.encoder import EncoderConfig, PreferenceEncoder, build_encoder, prompt_batch
-from refiner.prip.model import from_pretrained, save_pretrained
+from refiner.prip.model import build_prip, from_pretrained, save_pretrained
 from refiner.prip.pivot import ClipPivot, QFormerPivot, encode_files
 from refiner.prip.refiner import PripRefiner
-from tests.refiner.tiny import T5, WORDS, tiny_prip, tiny_tokenizer
+from refiner.prip.stages import PromptPivot, train_decoder
+from refiner.training import TrainConfig
+from tests.refiner.tiny import T5, WORDS, tiny_config, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 FLAN_T5_LARGE = {
@@ -184,6 +187,28 @@ def test_a_folder_gives_the_same_answers(tmp_path: Path) -> None:
     again = asyncio.run(refiner.refine(prompts[2:3], seed=3))
     assert again == loaded[2:3], "an answer does not depend on the other prompts"
     assert any(asyncio.run(refiner.refine(prompts, seed=seed)) != loaded for seed in range(5))
+    variants = asyncio.run(refiner.variants(prompts, 3, seed=3))
+    assert [row[0] for row in variants] == loaded
+    assert len({item.text for item in variants[0]}) == 3
+    assert len(variants[1]) == 1
+
+
+def test_d_with_lora_trains_matrices_and_projection_and_loads_without_peft(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = tiny_config()
+    lora = replace(config, decoder=replace(config.decoder, lm=replace(config.decoder.lm, lora_r=4)))
+    prip = build_prip(lora, tiny_tokenizer())
+    before = {name: parameter.detach().clone() for name, parameter in prip.decoder.named_parameters()}
+    pairs = [PromptPivot(text, torch.randn(4, 6)) for text in TEXTS]
+    train_decoder(prip, pairs, TrainConfig(max_steps=3, batch_size=2, learning_rate=1e-2), tmp_path / "d")
+    moved = {name for name, parameter in prip.decoder.named_parameters() if not torch.equal(before[name], parameter)}
+    assert moved == {name for name in before if "lora" in name or name.startswith("project")}
+    pivots = torch.stack([pair.pivot for pair in pairs])
+    loss, _ = prip.decoder(pivots, TEXTS)
+    save_pretrained(tmp_path / "r", prip, Manifest("prip", "tiny", "CC0-1.0"))
+    again, _ = from_pretrained(tmp_path / "r").decoder(pivots, TEXTS)
+    assert again.item() == pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_close_answers_keep_the_words_or_fall_back() -> None:
@@ -214,7 +239,7 @@ def test_unknown_answering_is_refused(tmp_path: Path) -> None:
     content = json.loads(file.read_text())
     content["settings"]["answering"] = {"beams": 5}
     file.write_text(json.dumps(content))
-    with pytest.raises(BadInput, match="expected settings out of"):
+    with pytest.raises(BadInput, match="got the setting 'beams', expected one of mode"):
         load_refiner(tmp_path / "r")
 
 

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ CONFIG = TrainConfig(
     checkpoint_every=2,
     weight_decay=0.1,
 )
+TWO_AT_ONCE = TrainConfig(max_steps=4, batch_size=6, micro_batch_size=2, learning_rate=0.05)
 EXAMPLES = [(float(k), float(2 * k + 1)) for k in range(10)]
 
 
@@ -39,6 +41,11 @@ def loss(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, 
     noise = float(np.random.rand()) + random.random() if net.training else 0.0  # noqa: NPY002, S311
     x, y = torch.tensor(batch).T[..., None]
     return (net(x / 10 + 0.01 * noise) - y / 10).square().sum(), len(batch)
+
+
+def plain(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, int]:
+    x, y = torch.tensor(batch).T[..., None]
+    return (net(x / 10) - y / 10).square().sum(), len(batch)
 
 
 class Killed(Exception):
@@ -108,6 +115,37 @@ def test_sigkill_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     torch.set_num_threads(threads)
 
 
+def train_with_others(folder: str) -> None:
+    """Run by the next test in two processes at once."""
+    torch.set_num_threads(1)
+    net = model()
+    net[2].p = 0.0
+    fit(net, EXAMPLES, plain, TWO_AT_ONCE, Path(folder))
+    torch.save([parameter.detach() for parameter in net.parameters()], f"{folder}/{os.environ.get('RANK', 0)}.pt")
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    (tmp_path / "one").mkdir()
+    script = f"from tests.refiner.test_training import train_with_others; train_with_others({str(tmp_path / 'both')!r})"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    train_with_others(str(tmp_path / "one"))
+    alone = torch.load(tmp_path / "one" / "0.pt")
+    for rank in range(2):
+        for found, wanted in zip(torch.load(tmp_path / "both" / f"{rank}.pt"), alone, strict=True):
+            torch.testing.assert_close(found, wanted)
+
+
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     whole, again = model(), model()
     history = fit(whole, EXAMPLES, loss, CONFIG, tmp_path, evaluation=EXAMPLES[:3])
@@ -141,10 +179,6 @@ def test_micro_batches_change_nothing(tmp_path: Path) -> None:
         net = model().eval()
         net[2].p = 0.0
         config = TrainConfig(max_steps=3, batch_size=6, micro_batch_size=micro, learning_rate=0.05)
-
-        def plain(net: nn.Module, batch: Sequence[tuple[float, float]]) -> tuple[Tensor, int]:
-            x, y = torch.tensor(batch).T[..., None]
-            return (net(x / 10) - y / 10).square().sum(), len(batch)
 
         fit(net, EXAMPLES, plain, config, tmp_path / str(micro))
         results.append(torch.cat([parameter.detach().flatten() for parameter in net.parameters()]))
