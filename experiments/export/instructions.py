@@ -60,6 +60,12 @@ def text(source: Source) -> str:
     return "\n\n".join(told(arm) for arm in source.chosen) + "\n"
 
 
+_ABOUT_SCORES = (
+    "Pictures with a phrase are compared with other instructions' pictures without it, on the same prompt and seed. "
+    "Their other phrases differ too."
+)
+
+
 def markdown(source: Source) -> str:
     """Return a page for people: verdict, instructions, evidence and learned phrases."""
     summary = source.summary
@@ -76,7 +82,10 @@ def markdown(source: Source) -> str:
             _fenced(told(arm)),
             *_learned(source, arm["id"]),
         ]
-    sections += [f"Written with {_code(source.config.agents.llm)}. brushup run {_code(source.folder.name)}."]
+    sections += [
+        _ABOUT_SCORES,
+        f"Written with {_code(source.config.agents.llm)}. brushup run {_code(source.folder.name)}.",
+    ]
     return "\n\n".join(sections) + "\n"
 
 

@@ -16,8 +16,9 @@ from experiments.evidence import Evidence
 
 RARE = 0.05
 """Phrases added to a smaller share of the prompts, or to one prompt alone, are no habit of an instruction."""
-STYLE = 0.2
-"""A style is for every prompt: it takes phrases that were added to at least this share of the prompts."""
+STYLE = 0.5
+"""A style is for every prompt: it takes phrases that were added to at least this share of the prompts. Fewer may be for
+one kind of prompt alone, or chance."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Phrase:
     text: str
     share: float
     effect: Estimate | None
+
+    @property
+    def harmful(self) -> bool:
+        """Whether pictures with it scored clearly lower."""
+        return self.effect is not None and self.effect.ci95[1] < 0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -62,7 +68,7 @@ class Learned:
 
     @property
     def style(self) -> list[str]:
-        """As many phrases as it adds to a prompt, the most frequent ones; none that clearly went along with harm."""
+        """What it adds to most prompts: the most frequent phrases, as many as a prompt has, none of them harmful."""
         return _style(self.phrases, self.typical)
 
     @property
@@ -72,8 +78,7 @@ class Learned:
 
 
 def _style(found: tuple[Phrase, ...], typical: int) -> list[str]:
-    harmless = (phrase for phrase in found if phrase.effect is None or phrase.effect.ci95[1] >= 0)
-    return [phrase.text for phrase in harmless if phrase.share >= STYLE][:typical]
+    return [phrase.text for phrase in found if phrase.share >= STYLE and not phrase.harmful][:typical]
 
 
 Added = Mapping[str, str]

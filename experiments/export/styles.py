@@ -64,7 +64,7 @@ def style_of(source: Source, arm: str, escape: Escape) -> tuple[str, str]:
     )
     if not phrases and not negatives:
         raise BadInput(
-            f"instruction {arm} adds no phrase to a fifth of the prompts or more: it rewrites each in its own way, so "
+            f"instruction {arm} adds no phrase to half of the prompts or more: it writes each in its own way, so "
             "there is no style to export; use --format messages, langchain or text"
         )
     return ", ".join([PLACEHOLDER, *phrases]), ", ".join(negatives)
@@ -105,15 +105,13 @@ def invokeai(source: Source) -> str:
 
 
 def wildcards(source: Source) -> str:
-    """Return all learned phrases of the chosen instructions, one a line (dynamicprompts, sd-dynamic-prompts)."""
-    found = [
-        phrase.text for arm in source.chosen for phrase in source.learned(arm["id"]).phrases if _closed(phrase.text)
-    ]
+    """Return all learned phrases of the chosen instructions but harmful ones, one a line (dynamicprompts)."""
+    learned = [phrase for arm in source.chosen for phrase in source.learned(arm["id"]).phrases]
+    found = [phrase.text for phrase in learned if not phrase.harmful and _closed(phrase.text)]
     lines = unique(line for line in map(for_a1111, found) if line)
     if not lines:
         raise BadInput(
             "the instructions add no phrase to more than one prompt; use --format messages, langchain or text"
         )
-    return "\n".join(
-        [f"# brushup {source.folder.name}: phrases of {', '.join(a['id'] for a in source.chosen)}", *lines, ""]
-    )
+    ids = ", ".join(arm["id"] for arm in source.chosen)
+    return "\n".join([f"# brushup {source.folder.name}: phrases of {ids}", *lines, ""])
