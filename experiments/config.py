@@ -8,12 +8,15 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadInput
 from core.pricing import Price
+
+if TYPE_CHECKING:
+    from rendering.settings import RenderSettings
 
 
 class _Section(BaseModel):
@@ -35,11 +38,12 @@ class RunSection(_Section):
 class BanditSection(_Section):
     """Which instruction to try next."""
 
-    policy: str = Field("ucb1", description="A name from `bandit.POLICIES`.")
+    policy: str = Field("ucb1", description="A name from `bandit.POLICIES`; `brushup simulate` compares them.")
     reward: str = Field("paired", description="`paired`: minus the naive prompt's score on the block; `score`: raw.")
     reward_scale: Literal["pooled-sd", "none"] = Field("pooled-sd", description="Unit of UCB's bonus; `none`: raw.")
     c: float = Field(1.0, gt=0, le=100, description="Width of the exploration bonus.")
     epsilon: float = Field(0.1, ge=0, le=1, description="Share of random pulls of eps-greedy.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Rate of false crowns that racing allows itself.")
 
 
 class LoopSection(_Section):
@@ -141,6 +145,16 @@ class RenderSection(_Section):
         None, description="ComfyUI only: a workflow exported in API form. Default: plain text to image."
     )
     timeout: float = Field(300.0, gt=0, le=86400, description="Servers only: seconds for one picture.")
+
+    def settings(self) -> "RenderSettings":
+        """Return the renderer's settings.
+
+        Raises:
+            BadInput: a value that no renderer can have.
+        """
+        from rendering.settings import RenderSettings
+
+        return RenderSettings(**self.model_dump(exclude={"renderer"}))
 
 
 class ScoreSection(_Section):

@@ -33,8 +33,8 @@ class Check:
 
 def diagnose(home: Path) -> list[Check]:
     """Run all checks; the slow one imports torch."""
-    checks: list[Callable[[], Check]] = [_python, _torch, *(_library(name) for name in LIBRARIES)]
-    checks += [_torchvision, _shadowed, _weights, lambda: _writable(home), lambda: _disk(home)]
+    checks: list[Callable[[], Check]] = [_python, _torch, _drawing, *(_library(name) for name in LIBRARIES)]
+    checks += [_peft, _torchvision, _shadowed, _weights, lambda: _writable(home), lambda: _disk(home)]
     return [check() for check in checks]
 
 
@@ -65,6 +65,22 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def _drawing() -> Check:
+    """Say where pictures would be drawn with the default settings."""
+    try:
+        from rendering.placement import Machine, place
+    except (ImportError, OSError) as error:
+        return Check("drawing", False, f"torch cannot be imported ({one_line(error)})")
+    from rendering.settings import RenderSettings
+
+    return Check("drawing", True, f"on {place(RenderSettings(), Machine.here(), transformer=False)}")
+
+
+def _peft() -> Check:
+    found = _version("peft")
+    return Check("peft", True, found or "not installed (only render.lora needs it: pip install 'brushup[lora]')")
 
 
 def _torchvision() -> Check:

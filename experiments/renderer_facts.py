@@ -6,7 +6,7 @@ from typing import Any
 
 from core.interfaces import Renderer
 from experiments.config import RunConfig
-from graph.pictures import CHUNK, SMALLER
+from prompt_db.run_schema import RENDER_CHUNK, SMALLER_CHUNK
 from prompt_db.run_store import RunStore
 
 WINDOW = "render/window"
@@ -21,7 +21,7 @@ def note_renderer(store: RunStore, config: RunConfig, renderer: Renderer) -> Non
     store.set_fact(NOTES, json.dumps(renderer_notes(config, renderer), ensure_ascii=False))
     if renderer.window is not None:
         store.set_fact(WINDOW, str(renderer.window))
-    smaller = store.fact(CHUNK)
+    smaller = store.fact(RENDER_CHUNK)
     if smaller:
         renderer.chunk = min(renderer.chunk, int(smaller))
 
@@ -45,7 +45,7 @@ def stored_notes(store: RunStore) -> list[str]:
 
 def smaller_chunks(store: RunStore) -> list[str]:
     """Return each time that memory ran out, in words."""
-    return [row["detail"] for row in store.rows("SELECT detail FROM event WHERE node = ? ORDER BY id", [SMALLER])]
+    return [row["detail"] for row in store.rows("SELECT detail FROM event WHERE node = ? ORDER BY id", [SMALLER_CHUNK])]
 
 
 def renderer_warnings(store: RunStore) -> list[str]:

@@ -60,6 +60,7 @@ def checked_config(
     config = load_config(config_file, {**flags, "instructions": extra or None})
     config = _absolute_paths(config)
     check_price(config)
+    config.render.settings()
     if config.prompts.file:
         from experiments.data import run_prompts
 

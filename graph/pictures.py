@@ -8,14 +8,11 @@ from PIL import Image
 from core.calllog import log_calls
 from core.records import RenderRequest
 from graph.workbench import Workbench
+from prompt_db.run_schema import RENDER_CHUNK, SMALLER_CHUNK
 from rendering.cache import render_key
 from rendering.infotext import picture_texts
 
 LOST = "the picture's file is gone, and it could not be drawn again"
-CHUNK = "render/chunk"
-"""Fact of a run whose renderer ran out of memory: with how many pictures at once it goes on."""
-SMALLER = "smaller-chunk"
-"""Event: memory ran out and the chunk was halved."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ def note_smaller_chunk(bench: Workbench, before: int) -> None:
     """Record that the renderer ran out of memory, so that a resumed run goes on with the smaller chunk."""
     now = bench.renderer.chunk
     text = f"out of memory at {before} pictures at once; {now} at once from now on"
-    bench.store.set_fact(CHUNK, str(now))
-    bench.event(SMALLER, 0, detail=text)
+    bench.store.set_fact(RENDER_CHUNK, str(now))
+    bench.event(SMALLER_CHUNK, 0, detail=text)
     bench.progress.note(f"warning: {text}")
 
 

@@ -2,6 +2,11 @@
 
 from sqlite_utils import Database
 
+RENDER_CHUNK = "render/chunk"
+"""Name of a fact: with how many pictures at once a run goes on whose renderer ran out of memory."""
+SMALLER_CHUNK = "smaller-chunk"
+"""Node of an event: memory ran out, and the renderer draws fewer pictures at once."""
+
 _TABLES: dict[str, tuple[dict[str, type], tuple[str, ...]]] = {
     "prompt": ({"id": str, "split": str, "place": int, "text": str, "grp": str}, ("id",)),
     "block": (

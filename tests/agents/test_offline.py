@@ -74,6 +74,7 @@ def test_generator_tries_some_of_a_pool_and_keeps_to_the_limits():
     assert phrases(text)[2] == "x"
     assert len(phrases(text)) == 5
     assert refine('Always add: "x", "y", "z".', max_prompt_chars=20) == "a red cat, anime, x"
+    assert refine('Always add: "x", "y", "z".', window=8) == "a red cat, anime, x, y", "eight tokens are six words"
 
 
 def test_subjects_of_examples_are_not_borrowable():

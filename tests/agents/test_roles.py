@@ -234,3 +234,20 @@ def test_an_apology_is_neither_an_instruction_nor_a_gradient():
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         AgentSettings().contrasts = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        (None, ""),
+        (75, " The text encoder reads about 75 tokens (roughly 56 words); what comes later is not seen."),
+        (149, " The text encoder reads about 149 tokens (roughly 111 words); what comes later is not seen."),
+        (150, ""),
+    ],
+)
+def test_the_generator_is_told_the_window_when_a_prompt_could_be_longer(window, told):
+    def rules(**settings):
+        refiner = LLMRefiner(ScriptedChatModel([]), "Do.", templates=TEMPLATES, settings=AgentSettings(**settings))
+        return sections(refiner.messages("a cat")[0].content)["rules"]
+
+    assert rules(window=window) == rules() + told

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import BadInput
 from experiments.config import FLAGS, RunConfig, load_config, parse_config
+from rendering import RenderSettings
 
 CONFIGS = sorted(Path("experiments/configs").glob("*.toml"))
 
@@ -37,7 +38,7 @@ def test_more_pulls_than_births_by_default() -> None:
         ({"run": {"rounds": "three"}}, r"run.rounds \(--rounds\) is 'three' in x; expected: a valid integer"),
         ({"run": {"rounds": 0}}, r"--rounds\) is 0 in x; expected: greater than or equal to 1"),
         ({"run": {"batch_size": -4}}, r"--batch-size\) is -4"),
-        ({"bandit": {"policy": "lucky"}}, "--policy .* is 'lucky'; expected one of: ucb1, greedy, eps-greedy, uniform"),
+        ({"bandit": {"policy": "lucky"}}, "--policy .* is 'lucky'; expected one of: uniform, greedy, eps-greedy, "),
         ({"bandit": {"reward": "fame"}}, "--reward .* is 'fame'; expected one of: paired, score"),
         ({"evaluation": {"test_prompts": 5}}, "expected: greater than or equal to 20"),
         ({"run": 7}, "run is 7 in x; expected: an object"),
@@ -54,6 +55,12 @@ def test_every_flag_names_a_key_that_exists() -> None:
     for target in FLAGS.values():
         section, key = target.split(".")
         assert key in dumped[section]
+
+
+def test_every_setting_of_the_renderer_is_a_key_and_has_the_same_default() -> None:
+    assert RunConfig().render.settings() == RenderSettings()
+    with pytest.raises(BadInput, match="render device: got 'tpu', expected auto, cpu, cuda, cuda:N or mps"):
+        parse_config({"render": {"device": "tpu"}}, source="x").render.settings()
 
 
 def test_limits_of_the_config_reach_the_chat_model() -> None:
