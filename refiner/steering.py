@@ -24,6 +24,7 @@ class Guide:
         self.surfaces = surfaces
         self.tokens = sorted({*commas, *(token for _, row in surfaces for token in row)})
         self._commas = list(commas)
+        self._rows = [row for _, row in surfaces]
         self._begun: dict[int, list[int]] = {}
         self._starts: dict[int, set[int]] = {}
         for place, (clause, row) in enumerate(surfaces):
@@ -32,9 +33,9 @@ class Guide:
 
     def follow(self, path: Path, token: int) -> Path:
         """Return the terms under way after one more token."""
-        spelled = [row for _, row in self.surfaces]
-        longer = [(s, m + 1) for s, m in path if spelled[s][m] == token and m + 1 < len(spelled[s])]
-        return (*longer, *((s, 1) for s in self._begun.get(token, ()) if len(spelled[s]) > 1))
+        rows = self._rows
+        longer = [(s, m + 1) for s, m in path if rows[s][m] == token and m + 1 < len(rows[s])]
+        return (*longer, *((s, 1) for s in self._begun.get(token, ()) if len(rows[s]) > 1))
 
     def under_way(self, path: Path, clauses: Collection[int]) -> int:
         """Return the clause, of these, whose term is furthest along, or -1."""
@@ -88,9 +89,11 @@ class Vocabulary:
         return self._tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def texts(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        """Return the text of each sequence of tokens."""
-        clean = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        return [self._tokenizer.decode(row, **clean) for row in rows]
+        """Return the text of each sequence of tokens, special ones left out."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # the same, without a look at every number
+            return backend.decode_batch([list(row) for row in rows], skip_special_tokens=True)
+        return self._tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def surfaces(self, term: str) -> list[tuple[int, ...]]:
         """Return the token sequences that spell a term: as it is, lower and Title, with and without a space before."""
