@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import typer.main
 
 from cli.main import app, register
 from docs.generate import PAGES
+from experiments.config import parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES_BY_HAND = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,6 +47,17 @@ def test_files_named_in_the_docs_exist(page: Path) -> None:
     packages = "agents|bandit|cli|core|experiments|graph|miniworld|prompt_db|rendering|reports|scoring|tests|examples"
     for name in re.findall(rf"`((?:{packages})/[\w/.-]*)`", page.read_text()):
         assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+TOML_BLOCKS = [
+    block for page in PAGES_BY_HAND for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("block", TOML_BLOCKS)
+def test_configurations_in_the_docs_are_valid(block: str) -> None:
+    config = parse_config(tomllib.loads(block), source="the page")
+    config.render.settings()
 
 
 def test_readme_has_commands() -> None:

@@ -48,6 +48,10 @@ def test_it_is_a_renderer_whose_settings_can_be_stored(renderer: Renderer, sourc
     assert (renderer.name, renderer.chunk) == (source, 4)
     assert renderer.revision
     assert stable_json(dict(renderer.settings))
+    assert isinstance(renderer.notes, tuple)
+    assert renderer.window is None or renderer.window > 0
+    assert (renderer.unread(""), renderer.unread("a cat"), renderer.unread("\ud800")) == ("", "", "")
+    assert renderer.reads_negative
     assert renderer.settings.items() >= {"num_inference_steps": 2, "height": 32, "width": 32}.items()
 
 
