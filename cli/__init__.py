@@ -9,12 +9,14 @@ def commands() -> dict[str, Callable[..., Any]]:
     from cli.compare import compare
     from cli.doctor import doctor
     from cli.export import export
+    from cli.gradients import gradients
     from cli.optimize import optimize
     from cli.refine import refine
     from cli.report import report
     from cli.resume import resume
     from cli.runs import runs
     from cli.show import show
+    from cli.simulate import simulate
 
     return {
         "optimize": optimize,
@@ -22,8 +24,10 @@ def commands() -> dict[str, Callable[..., Any]]:
         "runs": runs,
         "show": show,
         "compare": compare,
+        "gradients": gradients,
         "report": report,
         "export": export,
+        "simulate": simulate,
         "refine": refine,
         "doctor": doctor,
     }

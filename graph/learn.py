@@ -80,7 +80,7 @@ def scored_prompts(bench: Workbench, parent: str, round_: int) -> list[ScoredPro
     blocks, refinements = bench.store.all_blocks(), bench.store.refinements()
     texts = {prompt.id: prompt.text for prompt in bench.prompts("train")}
     scored = []
-    for arm, batch in evidence(bench, parent, round_):
+    for arm, batch in evidence(bench.store, bench.plan.evidence, parent, round_):
         for block_id, value in scores.get(arm, {}).items():
             block = blocks[block_id]
             if block.batch == batch and block_id in naive_scores:

@@ -18,6 +18,7 @@ from bandit.session import Bandit
 from core.records import Instruction
 from core.seeding import generator
 from graph.workbench import Workbench
+from prompt_db.run_store import RunStore
 
 PullKey = tuple[str, int]
 """An arm and a batch."""
@@ -32,10 +33,10 @@ class Expansion:
     children: tuple[str, ...]
 
 
-def expansions(bench: Workbench) -> list[Expansion]:
+def expansions(store: RunStore) -> list[Expansion]:
     """Return the run's expansions so far, oldest first."""
-    born = [instruction for instruction in bench.store.instructions() if instruction.origin == "modifier"]
-    rows = bench.store.rows("SELECT round, arm FROM gradient ORDER BY round")
+    born = [instruction for instruction in store.instructions() if instruction.origin == "modifier"]
+    rows = store.rows("SELECT round, arm FROM gradient ORDER BY round")
     return [
         Expansion(row["round"], row["arm"], tuple(child.id for child in born if child.round == row["round"]))
         for row in rows
@@ -65,14 +66,14 @@ def seed_name(bench: Workbench, arm: str) -> str:
     """Return what an arm's refinements are seeded by: its id, or its place in the tree of proposals."""
     if bench.plan.evidence == "all":
         return arm
-    return lineage_name(bench.instructions(), expansions(bench), arm)
+    return lineage_name(bench.instructions(), expansions(bench.store), arm)
 
 
 def expansion_name(bench: Workbench, parent: str, round_: int) -> str:
     """Return what an expansion is seeded by: its round, or its place in the tree of proposals."""
     if bench.plan.evidence == "all":
         return str(round_)
-    steps = [step for step in expansions(bench) if step.round < round_]
+    steps = [step for step in expansions(bench.store) if step.round < round_]
     turn = sum(step.parent == parent for step in steps)
     return f"{lineage_name(bench.instructions(), steps, parent)}/{turn}"
 
@@ -82,16 +83,24 @@ def relatives(bench: Workbench, parent: str, round_: int) -> set[str]:
     known = bench.instructions()
     if bench.plan.evidence == "all":
         return {arm.id for arm in known.values() if arm.round < round_ or arm.origin != "modifier"}
-    past = history(known, expansions(bench), parent, round_)
+    past = history(known, expansions(bench.store), parent, round_)
     return {parent, *(arm for step in past for arm in (step.parent, *step.children))}
 
 
-def evidence(bench: Workbench, parent: str, round_: int) -> list[PullKey]:
-    """Return the pulls whose results the Gradient Calculator may see when `parent` is expanded in this round."""
-    if bench.plan.evidence == "all":
-        rows = bench.store.rows("SELECT arm, batch FROM pull WHERE status = 'told' ORDER BY round DESC, k DESC")
-        return [(row["arm"], row["batch"]) for row in rows]
-    past = history(bench.instructions(), expansions(bench), parent, round_)
+def evidence(store: RunStore, kind: str, parent: str, round_: int) -> list[PullKey]:
+    """Return the pulls whose results the Gradient Calculator sees when `parent` is expanded in this round.
+
+    Args:
+        store: the run's facts; what came after the expansion makes no difference.
+        kind: `loop.evidence`.
+        parent: the instruction that is expanded.
+        round_: the round at whose end it is.
+    """
+    if kind == "all":
+        sql = "SELECT arm, batch FROM pull WHERE status = 'told' AND round <= ? ORDER BY round DESC, k DESC"
+        return [(row["arm"], row["batch"]) for row in store.rows(sql, [round_])]
+    known = {instruction.id: instruction for instruction in store.instructions()}
+    past = history(known, expansions(store), parent, round_)
     pulls = [(parent, batch) for batch in range(len(past) + 1)]
     for place in reversed(range(len(past))):
         pulls += [(child, 0) for child in past[place].children]
@@ -109,5 +118,5 @@ def unready_parent(bench: Workbench, bandit: Bandit, round_: int) -> str:
     if bench.plan.evidence == "all":
         return ""
     parent = choose_parent(bench, bandit, round_)
-    needed = 1 + len(history(bench.instructions(), expansions(bench), parent, round_))
+    needed = 1 + len(history(bench.instructions(), expansions(bench.store), parent, round_))
     return parent if bandit.pulls(parent) < needed else ""
