@@ -23,8 +23,13 @@ def comfyui(source: Source) -> str:
     if render.workflow is None:
         graph["4"]["inputs"]["ckpt_name"] = render.checkpoint or CHECKPOINT
         graph["9"] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "brushup"}}
+    there = str(render.renderer).startswith("comfyui=")  # elsewhere samplers have other names
     settings = RenderSettings(
-        steps=render.steps, guidance=render.guidance, width=render.width, height=render.height, sampler=render.sampler
+        steps=render.steps,
+        guidance=render.guidance,
+        width=render.width,
+        height=render.height,
+        sampler=render.sampler if there else None,
     )
     text = prompt if source.prompt is None else prompt.replace(PLACEHOLDER, source.prompt)
     return as_json(prepared(graph, settings).filled(RenderRequest(text, 0, negative)))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from core.errors import BadInput
-from core.text import unique
+from core.text import phrases, unique
 from experiments.export.source import PLACEHOLDER, Source, as_json
 
 Escape = Callable[[str], str]
@@ -51,23 +51,26 @@ def for_compel(phrase: str) -> str:
 
 
 def style_of(source: Source, arm: str, escape: Escape) -> tuple[str, str]:
-    """Return an instruction's style: a prompt with the placeholder in it, and a negative prompt.
+    """Return an instruction's style: a prompt with the placeholder in it, and a negative prompt (the fixed one first).
 
     A run that drew on A1111 or ComfyUI measured its phrases with their attention syntax, so there brackets stay.
+
+    Raises:
+        BadInput: the instruction adds nothing to most prompts.
     """
-    learned = source.learned(arm)
-    if str(source.config.render.renderer).startswith(("a1111=", "comfyui=")):
-        escape = plain
-    phrases, negatives = (
-        [text for phrase in style if _closed(phrase) and (text := escape(phrase))]
-        for style in (learned.style, learned.negative_style)
-    )
-    if not phrases and not negatives:
+    learned, render = source.learned(arm), source.config.render
+    if not learned.style and not learned.negative_style:
         raise BadInput(
             f"instruction {arm} adds no phrase to half of the prompts or more: it writes each in its own way, so "
             "there is no style to export; use --format messages, langchain or text"
         )
-    return ", ".join([PLACEHOLDER, *phrases]), ", ".join(negatives)
+    if str(render.renderer).startswith(("a1111=", "comfyui=")):
+        escape = plain
+    prompt, negative = (
+        unique(text for phrase in style if _closed(phrase) and (text := escape(phrase)))
+        for style in (learned.style, [*phrases(render.negative_prompt), *learned.negative_style])
+    )
+    return ", ".join([PLACEHOLDER, *prompt]), ", ".join(negative)
 
 
 def _closed(phrase: str) -> bool:

@@ -117,6 +117,16 @@ def test_hostile_phrases_and_negative_prompts_reach_the_tools_as_text(brushup: B
     assert "=cmd" in page
 
 
+def test_the_fixed_negative_prompt_of_the_run_is_part_of_its_style(brushup: Brushup, home: Path) -> None:
+    path = home / "one/summary.json"
+    path.write_text(path.read_text().replace('"negative_prompt": ""', '"negative_prompt": "text, (blur)"', 1))
+    assert '"text, (blur)"' in path.read_text()
+    [style] = read_a1111_styles(exported(brushup, home, "styles-csv").encode()).values()
+    assert style.negative_prompt == r"text, \(blur\)"
+    graph = json.loads(exported(brushup, home, "comfyui"))
+    assert graph["7"]["inputs"]["text"] == r"text, \(blur\)"
+
+
 def test_a_run_on_a1111_keeps_the_attention_that_it_measured(brushup: Brushup, home: Path) -> None:
     best = found(home)["best"]
     tell_store(home, f"UPDATE render SET prompt = prompt || ', (glow:1.5)' WHERE arm = '{best}'")
