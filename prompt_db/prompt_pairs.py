@@ -1,11 +1,12 @@
 """Reading pairs of a plain and a professional prompt: our own JSON lines, or BeautifulPrompt's released JSON lists.
 
-Column names of BeautifulPrompt's data: `raw_prompt` and `prompt`, next to scores that are not read here (alibaba/
-EasyNLP, examples/BeautifulPrompt/beautiful_prompt/data.py).
+Column names of BeautifulPrompt's data: `raw_prompt` and `prompt`, next to scores of which `pick_score` is read
+(alibaba/EasyNLP, examples/BeautifulPrompt/beautiful_prompt/data.py).
 """
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import BadInput
@@ -23,11 +24,13 @@ class PromptPair:
         low: a plain description.
         high: a professional prompt; not necessarily a better one.
         family: style family, "" when the file has none.
+        pick_score: PickScore of a picture of `high` against `low`, None when the file has none.
     """
 
     low: str
     high: str
     family: str = ""
+    pick_score: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,4 +110,6 @@ def _pair(row: object) -> tuple[PromptPair, str]:
             return none, f"{key}: {wrong}"
         sides.append(prompt)
     family = row.get("family", "")
-    return PromptPair(sides[0], sides[1], family if isinstance(family, str) else ""), ""
+    pick = row.get("pick_score")
+    usable = isinstance(pick, (int, float)) and not isinstance(pick, bool) and math.isfinite(pick)
+    return PromptPair(sides[0], sides[1], family if isinstance(family, str) else "", pick if usable else None), ""
