@@ -11,7 +11,7 @@ from experiments.paired import by_prompt
 from graph.workbench import INITIAL
 from rendering.cache import ImageCache
 from reports.pictures import embed
-from reports.records import Duel, DuelLine, Example, PhraseLine, Shot
+from reports.records import Duel, DuelLine, Example, PhraseLine, Picture, Shot
 
 SPLITS = ("test", "validation", "train")
 """Freshest first."""
@@ -59,10 +59,17 @@ def shot(evidence: Evidence, images: ImageCache, arm: str, block: str) -> Shot:
     facts = {"negative": row["negative"], "score": evidence.scores.get(arm, {}).get(block)}
     if row["error"]:
         return Shot(row["prompt"], problem=f"failed: {row['error']}", **facts)
-    path: Path | None = images.get(row["key"])
-    if path is None:
-        return Shot(row["prompt"], problem="the picture is no longer in the cache", **facts)
-    return Shot(row["prompt"], picture=embed(path), **facts)
+    picture = _picture(images.get(row["key"]))
+    return Shot(
+        row["prompt"], picture=picture, problem="" if picture else "the picture is no longer in the cache", **facts
+    )
+
+
+def _picture(path: Path | None) -> Picture | None:
+    try:
+        return embed(path) if path else None
+    except OSError:  # pruned a moment ago
+        return None
 
 
 def _line(evidence: Evidence, split: str, lead: Mapping[str, float]) -> DuelLine | None:

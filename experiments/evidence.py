@@ -18,7 +18,7 @@ class Evidence:
     """What a run has stored so far.
 
     Attributes:
-        seed: of the bootstrap, the test's own.
+        seeds: of the bootstrap by split, those of `graph.decide.winner` and of the test.
         instructions: by id, every one ever born and the frequent-phrases rival.
         gradients: textual gradients by round.
         pulls: the closed pulls, in order (round, k, arm, batch).
@@ -28,7 +28,7 @@ class Evidence:
         drawn: renders (key, prompt, negative, error) by arm and block.
     """
 
-    seed: int
+    seeds: Mapping[str, int]
     instructions: Mapping[str, Instruction]
     gradients: Mapping[int, str]
     pulls: tuple[Row, ...]
@@ -51,8 +51,11 @@ class Evidence:
         return lead(self.scored(split, arm), self.scored(split, rival))
 
     def estimate(self, values: Mapping[str, float]) -> Estimate | None:
-        """Return the mean over prompts with its interval; None without values."""
-        return estimate(values, {block: self.blocks[block].prompt_id for block in values}, self.seed)
+        """Return the mean over prompts of values on blocks of one split, with its interval; None without values."""
+        if not values:
+            return None
+        split = self.blocks[next(iter(values))].split
+        return estimate(values, {block: self.blocks[block].prompt_id for block in values}, self.seeds[split])
 
     def rounds(self) -> Iterator[tuple[int, list[Row], list[Row]]]:
         """Yield each round with its closed pulls and all closed pulls so far."""
@@ -71,7 +74,7 @@ class Evidence:
         }
 
 
-NOTHING = Evidence(0, {}, {}, (), {}, {}, {}, {})
+NOTHING = Evidence({}, {}, {}, (), {}, {}, {}, {})
 """The evidence of a run that has not scored anything yet."""
 
 
@@ -100,7 +103,7 @@ def gather(folder: RunFolder, config: RunConfig, scorer: str) -> Evidence:
         return arm == NAIVE or block.split != "train" or (arm, block.batch) in told
 
     return Evidence(
-        seed=config.run.holdout_seed,
+        seeds={"train": config.run.seed, "validation": config.run.seed, "test": config.run.holdout_seed},
         instructions=instructions,
         gradients=gradients,
         pulls=tuple(pulls),

@@ -1,5 +1,6 @@
 """What a run's report shows, gathered read-only from its facts: also while it lives, or after it died."""
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,8 @@ ROWS = 8
 """Prompts in the gallery."""
 MOST_GROUPS = 12
 """More groups than that are labels of another kind, and not shown."""
+MOST_ROUNDS = 60
+"""Rounds in the curve."""
 HOME = "runs"
 """The command line's default home, which commands need not name."""
 _NAMES = {"naive": "you (naive)", "initial": "initial instruction", "frequent": "5 most frequent phrases"}
@@ -264,9 +267,11 @@ def _duels(evidence: Evidence, images: ImageCache, best: str, runner_up: str) ->
 
 
 def round_points(evidence: Evidence) -> tuple[RoundPoint, ...]:
-    """Return where the loop stood at the end of each round that has brought a reward."""
+    """Return where the loop stood at the end of each round that has brought a reward; of very many, every k-th."""
     points = []
-    for number, pulls, so_far in evidence.rounds():
+    rounds = list(evidence.rounds())
+    step = max(1, math.ceil(len(rounds) / MOST_ROUNDS))
+    for number, pulls, so_far in rounds[::-step][::-1]:
         table = evidence.table(so_far)
         leaders = top(bounds(table, 1.0, pooled_sd(table)), 1)
         lead = evidence.estimate(table[leaders[0]]) if leaders else None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,8 @@ from reports.words import added_words, changed_sentences
 
 MOST_ARMS = 40
 """Arms in the forest plot; the family tree has them all."""
+DEEPEST = 40
+"""Generations that the family tree nests."""
 
 
 def run_page(report: RunReport) -> str:
@@ -29,16 +32,31 @@ def comparison_page(report: ComparisonReport) -> str:
 
 
 def family(arms: Sequence[ArmReport]) -> list[dict[str, Any]]:
-    """Return the family trees of instructions: `arm`, the `sentences` changed from its parent, `children` likewise."""
+    """Return the family trees of instructions.
+
+    Deeper descendants than DEEPEST stand beside their parents. A node has its `arm`, the `sentences` changed from its
+    parent, and `edges`: each a textual gradient with the nodes that were born of it.
+
+    Args:
+        arms: parents before their children.
+    """
     known = {arm.id: arm for arm in arms}
-    nodes: dict[str, dict[str, Any]] = {
-        arm.id: {"arm": arm, "sentences": _changes(arm, known.get(arm.parent)), "children": []} for arm in arms
-    }
-    roots: list[dict[str, Any]] = []
+    depth: dict[str, int] = {}
+    above: dict[str, str] = {}
+    children: dict[str, list[ArmReport]] = {}
     for arm in arms:
-        siblings = nodes[arm.parent]["children"] if arm.parent in known else roots
-        siblings.append(nodes[arm.id])
-    return roots
+        parent = arm.parent if arm.parent in depth else ""
+        if parent and depth[parent] >= DEEPEST:
+            parent = above[parent]
+        above[arm.id], depth[arm.id] = parent, depth[parent] + 1 if parent else 0
+        children.setdefault(parent, []).append(arm)
+
+    def node(arm: ArmReport) -> dict[str, Any]:
+        born = groupby(children.get(arm.id, ()), key=lambda child: child.gradient)
+        edges = [(gradient, [node(child) for child in group]) for gradient, group in born]
+        return {"arm": arm, "sentences": _changes(arm, known.get(arm.parent)), "edges": edges}
+
+    return [node(arm) for arm in children.get("", ())]
 
 
 def _changes(arm: ArmReport, parent: ArmReport | None) -> list[tuple[str, str]]:

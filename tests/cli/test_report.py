@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bandit.bootstrap import bootstrap_mean
 from core.records import NAIVE
 from experiments.evidence import gather
 from experiments.folder import RunFolder, write_json
+from experiments.paired import by_prompt
 from experiments.report import as_estimate, run_config, run_report
 from experiments.verdict import verdict
 from prompt_db.run_store import RunStore
@@ -75,6 +77,17 @@ def test_the_duels_agree_with_the_summary_and_are_on_shared_blocks(warm: Path) -
         assert example.ours.score is not None
         assert example.theirs.prompt == example.naive
     assert all(example.lead < 0 for example in mine.lost)
+
+
+def test_intervals_are_drawn_with_the_seeds_of_the_evaluation(warm: Path) -> None:
+    folder = RunFolder(warm, "one")
+    config = run_config(folder)
+    seeded = config.model_copy(update={"run": config.run.model_copy(update={"seed": 5, "holdout_seed": 7})})
+    evidence = gather(folder, seeded, "fake-scorer")
+    for split, seed in (("validation", 5), ("test", 7)):
+        values = evidence.rewards(split, next(a for a in evidence.scores if a != NAIVE and evidence.scored(split, a)))
+        grouped = by_prompt(values, {block: evidence.blocks[block].prompt_id for block in values})
+        assert evidence.estimate(values) == bootstrap_mean(grouped, seed=seed)
 
 
 def test_the_last_round_ends_with_what_show_tells(warm: Path, brushup: Brushup) -> None:

@@ -90,10 +90,25 @@ def test_an_empty_report_is_a_page() -> None:
     assert page.all("svg") == []
 
 
-def test_children_stand_under_their_parents() -> None:
-    [root] = family(a_run("Keep it short. Add light.").arms)
+def test_children_stand_under_their_parents_and_a_gradient_on_its_edge() -> None:
+    arms = a_run("Add light.").arms
+    [root] = family(arms)
     assert root["arm"].id == "r0c0"
-    assert [child["arm"].id for child in root["children"]] == ["r1c0", "r1c1"]
+    [(gradient, children)] = root["edges"]
+    assert gradient == "Add light."
+    assert [child["arm"].id for child in children] == ["r1c0", "r1c1"]
+    later = replace(arms[2], gradient="Drop light.")
+    [root] = family((*arms[:2], later))
+    assert [gradient for gradient, _ in root["edges"]] == ["Add light.", "Drop light."]
+    assert len(family((replace(arms[1], parent="gone"), arms[0]))) == 2
+
+
+def test_a_long_line_of_descent_is_a_page() -> None:
+    report = a_run("Add light.")
+    arms = [replace(report.arms[0], id="a0")]
+    arms += [replace(report.arms[1], id=f"a{k}", parent=f"a{k - 1}", gradient=f"g{k}") for k in range(1, 400)]
+    page = check(run_page(replace(report, arms=tuple(arms), best="a399")))
+    assert sum(item.get("class", "").startswith("arm") for item in page.all("details")) == 400
 
 
 def test_numbers() -> None:
