@@ -84,7 +84,8 @@ def read_manifest(folder: Path) -> Manifest:
 def writing(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Give a folder to write weights to; on success it gets manifest and card and takes the place of `folder`.
 
-    An earlier refiner in that place is replaced. After an exception nothing has changed.
+    An earlier refiner in that place is replaced; killed between the two renames, it is left as `FOLDER.earlier`. After
+    an exception nothing has changed.
 
     Raises:
         BadInput: the place holds something that is no refiner, or cannot be written to.
@@ -106,8 +107,12 @@ def writing(folder: Path, manifest: Manifest) -> Iterator[Path]:
         (partial / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
         (partial / CARD_FILE).write_text(card(manifest, _weigh(partial)), encoding="utf-8")
         _flush(partial)
-        shutil.rmtree(folder, ignore_errors=True)
+        earlier = folder.with_name(folder.name + ".earlier")
+        if folder.exists():
+            shutil.rmtree(earlier, ignore_errors=True)
+            folder.rename(earlier)
         partial.rename(folder)
+        shutil.rmtree(earlier, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

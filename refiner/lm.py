@@ -132,10 +132,17 @@ def load_pretrained(kind: Any, source: str, **arguments: Any) -> Any:
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set all dropout to 0: in reinforcement learning the policy that is updated must be the one that acted."""
+    """Set all dropout to 0: in reinforcement learning the policy that is updated must be the one that acted.
+
+    Attention layers of transformers hold theirs as plain numbers. With all at 0 a model may stay in train mode, without
+    which gradient checkpointing would not work.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        for name in ("dropout", "attention_dropout", "attn_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int, side: str) -> tuple[Tensor, Tensor]:

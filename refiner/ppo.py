@@ -91,7 +91,7 @@ def train(
     reward is a function of its episodes.
 
     Args:
-        policy: what is trained.
+        policy: what is trained; it ends in eval mode.
         prompts: users' prompts, at least one.
         reward: judges each step's episodes; see `refiner.rewards`.
         config: how.
@@ -115,6 +115,7 @@ def train(
     fresh: dict[str, Any] = {"history": [], "moments": {}, "kl_coef": config.kl_coef}
     first, state = places.load(model, optimiser) or (0, fresh)
     mix.moments = {scorer: (int(n), mean, squares) for scorer, (n, mean, squares) in state["moments"].items()}
+    policy.trained.train()
     for step in range(first, config.steps):
         rate = set_rate(optimiser, step, config.steps, config)
         batch, metrics = _collect(
@@ -139,6 +140,7 @@ def train(
             logger.warning("step %d: %s", step + 1, line)
         if step + 1 == config.steps or (step + 1) % config.checkpoint_every == 0:
             places.save(step + 1, model, optimiser, state)
+    policy.trained.eval()
     return state["history"]
 
 

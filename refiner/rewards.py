@@ -65,11 +65,12 @@ class RewardMix:
             raise BadInput(
                 "reward: got scorers with different numbers of episodes, expected one number an episode each"
             )
+        rewards = {name: [_finite(value) for value in rewards[name]] for name in names}
         for name in names:
             self._learn(name, rewards[name])
         total = sum(abs(self.weights.get(name, 1.0)) for name in names)
         factors = [self.weights.get(name, 1.0) / total / self.deviation(name) for name in names]
-        rows = zip(*(rewards[name] for name in names), strict=True)
+        rows = zip(*rewards.values(), strict=True)
         return [_weighted(row, factors) for row in rows]
 
     def deviation(self, scorer: str) -> float:
@@ -89,7 +90,12 @@ class RewardMix:
         self.moments[scorer] = (count, mean, squares)
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _weighted(row: Sequence[float | None], factors: Sequence[float]) -> float | None:
-    if any(value is None or not math.isfinite(value) for value in row):
+    known = [value for value in row if value is not None]
+    if len(known) < len(row):
         return None
-    return sum(factor * value for factor, value in zip(factors, row, strict=True) if value is not None)
+    return sum(factor * value for factor, value in zip(factors, known, strict=True))

@@ -19,7 +19,7 @@ class PripPolicy:
         """Freeze D and keep a frozen copy of E as the reference."""
         for part in (prip.encoder, prip.decoder):
             disable_dropout(part)
-        prip.decoder.requires_grad_(False).eval()
+        prip.decoder.requires_grad_(False).train()  # for gradient checkpointing; there is no dropout left
         prip.encoder.requires_grad_(True)
         self._prip = prip
         self._before = copy.deepcopy(prip.encoder).requires_grad_(False)

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config
 
 from core.errors import BadInput
-from refiner.lm import LmConfig, with_lora
+from refiner.lm import LmConfig, disable_dropout, with_lora
 from refiner.policies import CausalPolicy, Policy
 from refiner.ppo import train
 from refiner.ppo_config import PpoConfig
+from refiner.prip.encoder import PreferenceEncoder
 from refiner.prip.model import Prip
 from refiner.prip.policy import PripPolicy
 from refiner.prip.stages import PromptPivot, train_decoder
 from refiner.rewards import Episodes, Rewards
 from refiner.training import TrainConfig
-from tests.refiner.tiny import GPT2, WORDS, tiny_lm, tiny_prip, tiny_tokenizer
+from tests.refiner.tiny import GPT2, T5, WORDS, tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 PROMPTS = ["red boat", "blue sea", "a house", "green sky"]
@@ -92,6 +94,43 @@ def test_lora_trains_its_matrices_alone_and_its_reference_is_the_model_without(t
     assert history[0]["objective/kl"] == pytest.approx(0.0, abs=1e-4)
     assert history[-1]["objective/kl"] > 0.01
     assert history[-1]["scores/gold"] > history[0]["scores/gold"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "t5"])
+def test_without_dropout_train_mode_is_eval_mode(name: str) -> None:
+    ids = torch.randint(0, 12, (2, 6))
+    llama = LlamaConfig(
+        vocab_size=14,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        attention_dropout=0.5,
+    )
+    model: torch.nn.Module = {
+        "gpt2": lambda: tiny_lm(dropout=0.5),
+        "llama": lambda: LlamaForCausalLM(llama),
+        "t5": lambda: PreferenceEncoder(T5Config(vocab_size=14, **T5, dropout_rate=0.5), 3, 5),
+    }[name]()
+
+    def out() -> torch.Tensor:
+        found = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return found if isinstance(found, torch.Tensor) else found.logits
+
+    wanted = model.eval() and out()
+    assert not torch.equal(model.train() and out(), wanted)
+    disable_dropout(model)
+    assert torch.equal(out(), wanted)
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
+    ends = []
+    for checkpointing in (False, True):
+        policy = causal(tiny_lm(gradient_checkpointing=checkpointing))
+        train(policy, PROMPTS, gold, replace(CONFIG, steps=2), tmp_path / str(checkpointing))
+        ends.append(state(policy.trained))
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name])
 
 
 def makers() -> list[Callable[[Path], Policy]]:

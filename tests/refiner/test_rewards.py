@@ -33,6 +33,12 @@ def test_a_failed_score_fails_its_episode_and_no_other() -> None:
     assert mix.mix({"a": [1.0, None, 3.0, float("nan")], "b": [1.0, 1.0, 1.0, 1.0]}) == [1.0, None, 2.0, None]
 
 
+def test_a_number_that_is_none_spoils_no_deviation() -> None:
+    mix = RewardMix()
+    mix.mix({"a": [1.0, float("nan"), float("inf"), 3.0]})
+    assert mix.deviation("a") == pytest.approx(2**0.5)
+
+
 def test_a_missing_scorer_is_named() -> None:
     with pytest.raises(BadInput, match=r"got pick, expected scorers of the reward \(hps\)"):
         RewardMix({"pick": 1.0}).mix({"hps": [1.0]})
