@@ -34,14 +34,13 @@ def champion(view: View, settings: PolicySettings) -> np.ndarray:
     that one is, and meets the next. The k-th challenger by age gets alpha / (k (k + 1)), which sums to at most alpha
     over however many are born: if no arm is better than the first, one is ever crowned with probability at most alpha.
     """
-    eligible = view.offered & (view.n > 0)
     order = np.argsort(view.birth)
-    crowned = order[eligible[:, order].argmax(axis=1)]
+    crowned = order[view.offered[:, order].argmax(axis=1)]
     alpha = shares(settings.alpha, view)
     for arm in order:
         gaps = against(view, crowned)
         above = (gaps.mean - half_width(gaps, alpha))[:, arm] > 0
-        crowned = np.where(eligible[:, arm] & (view.birth[arm] > view.birth[crowned]) & above, arm, crowned)
+        crowned = np.where(view.offered[:, arm] & (view.birth[arm] > view.birth[crowned]) & above, arm, crowned)
     return crowned
 
 

@@ -155,8 +155,8 @@ class Bandit:
     def components(self) -> dict[str, float] | None:
         """Return the variance components of the raw scores, the naive prompts' included; None without a score.
 
-        `arm`, `block` and `residual` are variances; `rho` is the share of the spread within arms that blocks make. Pairing
-        divides the blocks that a comparison of arms needs by 1 / (1 - rho).
+        `arm`, `block` and `residual` are variances; `rho` is the share of the spread within arms that blocks make.
+        Pairing divides the blocks that a comparison of arms needs by 1 / (1 - rho).
         """
         scores = {arm: row for arm, row in self._scores(self._arms).items() if row}
         if not scores:

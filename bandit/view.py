@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,24 +19,38 @@ class View:
     """Rewards and their simplest statistics, in W worlds of K arms on B blocks.
 
     Attributes:
-        values: (W, K, B) rewards in the order of the blocks; 0 where an arm has not met a block.
-        met: (W, K, B) 1.0 where an arm has met a block, else 0.0.
+        cells: gives `values` and `met`; only asked by policies that need single rewards.
         n: (W, K) blocks met.
         mean: (W, K) mean reward, 0 without any.
         pooled: (W,) pooled within-arm standard deviation (`bandit.statistics.pooled_sd`).
         offered: (W, K) which arms may be chosen.
         birth: (K,) rank of the arms by age, the oldest 0.
         arms: ids of the arms of a run; empty in a simulation.
+        known: variance components to use instead of estimating them anew.
     """
 
-    values: np.ndarray
-    met: np.ndarray
+    cells: Callable[[], tuple[np.ndarray, np.ndarray]]
     n: np.ndarray
     mean: np.ndarray
     pooled: np.ndarray
     offered: np.ndarray
     birth: np.ndarray
     arms: Sequence[str] = field(default=())
+    known: Components | None = None
+
+    @property
+    def values(self) -> np.ndarray:
+        """(W, K, B) rewards in the order of the blocks; 0 where an arm has not met a block."""
+        return self._cells[0]
+
+    @property
+    def met(self) -> np.ndarray:
+        """(W, K, B) 1.0 where an arm has met a block, else 0.0."""
+        return self._cells[1]
+
+    @functools.cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.cells()
 
     @functools.cached_property
     def total(self) -> np.ndarray:
@@ -46,7 +60,7 @@ class View:
     @functools.cached_property
     def components(self) -> Components:
         """The variance components of the rewards: see `bandit.components`."""
-        return components(self.values, self.met)
+        return self.known or components(self.values, self.met)
 
     @functools.cached_property
     def posterior(self) -> Posterior:
@@ -95,8 +109,7 @@ def view_of(table: Table) -> View:
     means = [mean(table[arm].values()) if table[arm] else 0.0 for arm in arms]
     age = {arm: rank for rank, arm in enumerate(sorted(arms, key=_natural))}
     return View(
-        values=values,
-        met=met,
+        cells=lambda: (values, met),
         n=np.array([[len(table[arm]) for arm in arms]]),
         mean=np.array([means]),
         pooled=np.array([pooled_sd(table)]),

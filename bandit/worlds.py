@@ -10,8 +10,10 @@ from bandit.policy import Policy
 from bandit.view import View
 from core.seeding import generator
 
-CHECK = 8
-"""Blocks between two looks at the recommendation."""
+CHECK = 1.1
+"""Growth of the evidence between two looks at the recommendation, but at least eight blocks."""
+FRESH = 1.1
+"""Growth of the evidence after which the variance components are estimated anew; a run does so for every choice."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Play:
         self.n = np.zeros((setting.worlds, setting.arms), dtype=int)
         self._sum, self._squares = np.zeros((2, setting.worlds, setting.arms))
         self._rows = np.arange(setting.worlds)
+        self._last: View | None = None
 
     @property
     def blocks(self) -> int:
@@ -97,19 +100,27 @@ class Play:
 
     def view(self) -> View:
         """Return what the policy sees."""
-        longest = int(self.n.max())
-        met = (np.arange(longest) < self.n[:, :, None]).astype(float)
+        n = self.n.copy()
         within = (self._squares - self._sum**2 / np.maximum(self.n, 1)).sum(axis=1)
         freedom = np.maximum(self.n - 1, 0).sum(axis=1)
-        return View(
-            values=self.worlds.rewards(longest) * met,
-            met=met,
-            n=self.n.copy(),
+        if self._last is not None and self.blocks > FRESH * self._last.total[0]:
+            self._last = None
+        view = View(
+            cells=lambda: self._cells(n),
+            n=n,
             mean=self._sum / np.maximum(self.n, 1),
             pooled=np.where(freedom > 0, np.sqrt(np.maximum(within, 0) / np.maximum(freedom, 1)), 1.0),
             offered=np.ones_like(self.n, dtype=bool),
             birth=np.arange(self.n.shape[1]),
+            known=self._last.components if self._last else None,
         )
+        self._last = self._last or view
+        return view
+
+    def _cells(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        longest = int(n.max())
+        met = (np.arange(longest) < n[:, :, None]).astype(float)
+        return self.worlds.rewards(longest) * met, met
 
     def pull(self, view: View, rng: np.random.Generator) -> np.ndarray:
         """Let the policy choose in each world, and meet one batch; return the (W,) arms."""
@@ -125,14 +136,14 @@ class Play:
 
 
 def run(play: Play, blocks: int, rng: np.random.Generator, look: Callable[[int, View], bool]) -> None:
-    """Pull until `blocks` have been met, or `look(blocks so far, view)`, asked about every CHECK blocks, says stop."""
+    """Pull until `blocks` have been met, or `look(blocks so far, view)`, asked now and then (CHECK), says stop."""
     due = 0
     while True:
         view = play.view()
         if play.blocks >= min(due, blocks):
             if look(play.blocks, view) or play.blocks >= blocks:
                 return
-            due = play.blocks + CHECK
+            due = max(play.blocks + 8, int(CHECK * play.blocks))
         play.pull(view, rng)
 
 

@@ -28,7 +28,7 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     prompts: Annotated[str | None, typer.Option(help="Your naive prompts: txt, csv, tsv, json, jsonl.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Blocks a pull.")] = None,
-    policy: Annotated[str | None, typer.Option(help="ucb1, greedy, eps-greedy or uniform.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Bandit policy: see brushup simulate.")] = None,
     reward: Annotated[str | None, typer.Option(help="paired or score.")] = None,
     reward_scale: Annotated[str | None, typer.Option(help="pooled-sd or none.")] = None,
     keep: Annotated[str | None, typer.Option(help="verbatim, content-words or off.")] = None,

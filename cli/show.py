@@ -1,5 +1,7 @@
 """`brushup show`: one run in detail, also while another process works on it, or after that process died."""
 
+import math
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,6 +102,19 @@ def _show(details: "RunDetails", folder: "RunFolder") -> None:
         say(f"go on with: brushup resume {details.name} --home {folder.home}")
     if details.summary:
         show_summary(details.summary)
+        say(_spread(details.summary.get("variance_components"), scale_of(details.scorer)))
+
+
+def _spread(parts: Mapping[str, float] | None, scale: float) -> str:
+    """Say what the scores' spread is made of, and so what pairing is worth."""
+    if not parts:
+        return "the scores' spread is not known"
+    names = {"arm": "instructions", "block": "prompts and seeds", "residual": "the rest"}
+    spread = ", ".join(f"{name} {scale * math.sqrt(parts[key]):.2f}" for key, name in names.items())
+    return (
+        f"standard deviation of scores by {spread}; correlation on common blocks {parts['rho']:.2f}: "
+        f"pairing divides the pictures needed by {1 / (1 - parts['rho']):.1f}"
+    )
 
 
 def _stopped(reason: str | None) -> str:

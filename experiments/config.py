@@ -181,6 +181,11 @@ class PromptsSection(_Section):
 
     file: str | None = Field(None, description="Your naive prompts: txt, csv, tsv, json, jsonl. Default: miniworld.")
     column: str | None = Field(None, description="The column of that file, when it is not recognised.")
+    category: str | None = Field(
+        None,
+        description="Only the miniworld's prompts of one style family (anime, concept-art, paintings, photo): "
+        "instructions for this category.",
+    )
     corpus: str | None = Field(None, description="A corpus of `brushup prompts import`. Default: the miniworld's.")
 
 

@@ -79,8 +79,10 @@ def summarise(bench: Workbench, config: RunConfig, best: str, validation: Estima
             "scorer": bench.scorer.name,
             **holdout,
         },
+        "by_group": by_group(bench, best),
         "renderer": renderer_summary(store, bench.renderer),
         "unread": [asdict(item) for item in unread],
+        "variance_components": bench.bandit().components(),
         "watched": watched,
         "ground_truth": {"best_minus_naive": ground} if ground else None,
         "ledger": dict(totals(store)),
@@ -100,6 +102,19 @@ def compare(bench: Workbench, scorer: str, best: str) -> dict[str, Any]:
         ahead = lead(scores.get(best, {}), scores.get(arms[label], {}))
         result[f"best_minus_{label}"] = dict(_estimate(bench, ahead, prompt_of).to_json())
     return result
+
+
+def by_group(bench: Workbench, best: str) -> dict[str, Any]:
+    """Return best minus naive in each group (category, style family) of the test's prompts; {} without groups."""
+    scores = bench.store.raw_scores(bench.scorer.name, "test")
+    ahead = lead(scores.get(best, {}), scores.get(NAIVE, {}))
+    groups = {prompt.id: prompt.group for prompt in bench.prompts("test")}
+    prompt_of = {block.id: block.prompt_id for block in bench.store.all_blocks().values()}
+    found = {}
+    for group in sorted(set(groups.values()) - {""}):
+        mine = {block: value for block, value in ahead.items() if groups[prompt_of[block]] == group}
+        found[group] = dict(_estimate(bench, mine, prompt_of).to_json())
+    return found
 
 
 def _estimate(bench: Workbench, values: Mapping[str, float], prompt_of: Mapping[str, str]) -> Estimate:

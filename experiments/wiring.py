@@ -74,6 +74,18 @@ def loop_plan(config: RunConfig, prompts: Sequence[Prompt]) -> LoopPlan:
     )
 
 
+def policy_settings(config: RunConfig) -> PolicySettings:
+    """Return what the run's policy is told; its budget is every block that the rounds can pull."""
+    bandit, run = config.bandit, config.run
+    return PolicySettings(
+        c=bandit.c,
+        epsilon=bandit.epsilon,
+        reward_scale=bandit.reward_scale,
+        alpha=bandit.alpha,
+        budget=run.rounds * config.pulls_per_round * run.batch_size,
+    )
+
+
 def on_miniworld(config: RunConfig) -> bool:
     """Say whether a run draws with an embedded pipeline from the miniworld's prompts, so that truth can be asked."""
     return config.prompts.file is None and _embedded(config)
@@ -94,12 +106,11 @@ def load_models(config: RunConfig, *, api_base: str | None = None) -> Models:
     Raises:
         BadInput: a model cannot be loaded.
     """
-    from rendering import RenderSettings, load_renderer
+    from rendering import load_renderer
     from scoring import load_scorer
 
     chat = load_chat(config.agents, api_base=api_base)
-    settings = RenderSettings(**config.render.model_dump(exclude={"renderer"}))
-    renderer = load_renderer(config.render.renderer or str(miniworld.PIPELINE), settings)
+    renderer = load_renderer(config.render.renderer or str(miniworld.PIPELINE), config.render.settings())
     specs = [config.score.scorer or str(miniworld.SCORER), *watched_specs(config)]
     scorers: dict[str, Scorer] = {}  # by name: the optimised one is not watched as well
     for spec in dict.fromkeys(specs):
@@ -201,7 +212,6 @@ def open_bench(
     note_renderer(store, config, models.renderer)
     settings = agent_settings(config.agents, models.renderer.window)
     train = [prompt.text for prompt in store.prompts("train")]
-    policy = PolicySettings(c=config.bandit.c, epsilon=config.bandit.epsilon, reward_scale=config.bandit.reward_scale)
 
     @functools.cache  # arms meet the same prompts again and again
     def search(naive_prompts: tuple[str, ...], k: int) -> list[str]:
@@ -229,7 +239,7 @@ def open_bench(
             modifier=LLMInstructionModifier(chat, templates=templates, settings=settings, training_prompts=train),
             free_llm=_unloader(config.agents, progress),
             exemplars=exemplars,
-            policy=POLICIES[config.bandit.policy](policy),
+            policy=POLICIES[config.bandit.policy](policy_settings(config)),
             progress=progress,
             session=session,
         )

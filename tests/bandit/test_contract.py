@@ -162,7 +162,12 @@ def views(worlds: int) -> View:
         name: np.concatenate([getattr(view, name) for view in alone])
         for name in ("values", "met", "n", "mean", "pooled", "offered")
     }
-    return View(**stacked, birth=alone[0].birth)
+    return one_view(stacked)
+
+
+def one_view(parts: dict[str, np.ndarray]) -> View:
+    cells = (parts.pop("values"), parts.pop("met"))
+    return View(cells=lambda: cells, birth=np.arange(len(ARMS)), **parts)
 
 
 @pytest.mark.parametrize("name", ["greedy", "ucb1", "ucb-v", "kl-ucb", "ucb-e", "lucb"])
@@ -174,6 +179,6 @@ def test_many_worlds_at_once_choose_as_each_world_alone(name):
             field: getattr(stack, field)[world : world + 1]
             for field in ("values", "met", "n", "mean", "pooled", "offered")
         }
-        alone.append(int(chooser.next_arms(View(**one, birth=stack.birth), generator(0))[0]))
+        alone.append(int(chooser.next_arms(one_view(one), generator(0))[0]))
     assert chooser.next_arms(stack, generator(1)).tolist() == alone
     assert len(set(alone)) > 1

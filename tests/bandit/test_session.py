@@ -180,7 +180,9 @@ def test_variance_components_of_raw_scores():
     assert bandit.components() is None
     play(bandit, {"a": 0.0, "b": 0.5, "c": 1.0}, seed=9, first=0, pulls=120)
     got = bandit.components()
-    assert got["residual"] == pytest.approx(0.09 * 3 / 4, rel=0.3)  # naive, the fourth arm, has no noise of its own here
+    assert got["residual"] == pytest.approx(
+        0.09 * 3 / 4, rel=0.3
+    )  # naive, the fourth arm, has no noise of its own here
     assert got["block"] == pytest.approx(1.0, rel=0.3)
     assert got["rho"] == pytest.approx(got["block"] / (got["block"] + got["residual"]))
     assert json.loads(json.dumps(got)) == got

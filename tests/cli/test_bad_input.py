@@ -88,7 +88,7 @@ OPTIMIZE: dict[str, tuple[Callable[[Path], list[object]], tuple[str, ...]]] = {
     "a word for a number": (flags("--rounds", "many"), ("--rounds", "'many'", "brushup optimize --help")),
     "a flag without its value": (flags("--rounds"), ("--rounds", "--help")),
     "an unknown flag": (flags("--roundz", "3"), ("--roundz", "--help")),
-    "unknown policy": (flags("--policy", "thompson"), ("--policy", "'thompson'", "ucb1, greedy")),
+    "unknown policy": (flags("--policy", "lucky"), ("--policy", "'lucky'", "uniform, greedy", "racing")),
     "unknown reward": (flags("--reward", "cash"), ("--reward", "'cash'", "paired, score")),
     "unknown reward scale": (flags("--reward-scale", "big"), ("--reward-scale", "'big'", "'pooled-sd' or 'none'")),
     "unknown keep rule": (flags("--keep", "all"), ("--keep", "'all'", "verbatim")),

@@ -129,10 +129,13 @@ def test_batch_size_one_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["ucb1", "greedy", "eps-greedy", "uniform"])
-def test_every_policy_runs(tmp_path: Path, policy: str) -> None:
+@pytest.mark.parametrize("policy", ["ucb1", "uniform", "eps-greedy", "t3c", "sequential-halving", "racing"])
+def test_policies_of_every_kind_run(tmp_path: Path, policy: str) -> None:
     summary = whole_run(tmp_path, run={"rounds": 2, "batch_size": 3}, bandit={"policy": policy})
     assert summary["config"]["bandit"]["policy"] == policy
+    parts = summary["variance_components"]
+    assert all(parts[name] >= 0 for name in ("arm", "block", "residual"))
+    assert 0 <= parts["rho"] < 1
 
 
 @pytest.mark.slow
