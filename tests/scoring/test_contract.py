@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import BadInput
 from core.interfaces import Scorer
-from core.records import Score, ScoreItem
+from core.records import ScoreItem
 from scoring import SCORERS, load_scorer
 from scoring.open_clip_layout import OpenClipConfig
+from tests.scoring import fake_packages
 from tests.scoring.tiny import CONFIG, save_tiny_aesthetic, save_tiny_clip, save_tiny_image_reward, save_tiny_scorer
 
 SOURCES = {
@@ -26,8 +27,12 @@ SOURCES = {
     "clipscore": "clip",
     "aesthetic": "aesthetic",
     "imagereward": "imagereward",
+    "hpsv2-package": "tiny/weights.pt",
+    "hpsv3": "tiny/weights.pt",
 }
-"""What a spec names inside the folder of tiny scorers, by scorer."""
+"""What a spec names inside the folder of tiny scorers, by scorer; `weights` mixes two of them."""
+PACKAGES = {"hpsv2-package", "hpsv3"}
+"""Scorers whose model lies in another process; a package of the same form stands in for theirs."""
 BUILDERS = {
     "tiny": save_tiny_scorer,
     "clip": save_tiny_clip,
@@ -58,10 +63,28 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("scorers")
     for name, save in BUILDERS.items():
         save(root / name)
+    (root / "tiny" / "reference.json").write_text('{"hpsv2": {"mean": 0.1, "sd": 0.5}}')
+    (root / "aesthetic" / "reference.json").write_text('{"aesthetic": {"mean": 1.0, "sd": 2.0}}')
+    fake_packages.write(root / "packages")
     return root
 
 
-@pytest.fixture(params=sorted(SCORERS))
+def spec(name, root):
+    if name == "weights":
+        return f"weights:hpsv2={root / 'tiny'}=0.7,aesthetic={root / 'aesthetic'}=0.3"
+    return f"{name}={root / SOURCES[name]}"
+
+
+def models(scorer):
+    """The modules of a scorer, or of the parts of a mix."""
+    return (
+        [model for part in scorer.parts for model in models(part.scorer)]
+        if hasattr(scorer, "parts")
+        else [scorer._model]
+    )
+
+
+@pytest.fixture(params=[pytest.param(n, marks=pytest.mark.slow if n in PACKAGES else ()) for n in sorted(SCORERS)])
 def name(request):
     return request.param
 
@@ -70,9 +93,11 @@ def name(request):
 def load(name, folder, monkeypatch):
     """Load the scorer under test on tiny files; the releases' built-in architecture is made tiny for it."""
     monkeypatch.setattr("scoring.hpsv2.VIT_H_14", OpenClipConfig.model_validate(CONFIG))
+    if name in PACKAGES:
+        monkeypatch.setenv("PYTHONPATH", str(folder / "packages"))
 
     def loader(root=folder, **options):
-        return load_scorer(f"{name}={root / SOURCES[name]}", **{"chunk": 4, "threads": 1, **options})
+        return load_scorer(spec(name, root), **{"chunk": 4, "threads": 1, **options})
 
     return loader
 
@@ -128,19 +153,26 @@ def test_nothing_gives_nothing_and_too_many_are_refused(load):
         load().score(ITEMS)
 
 
-def test_non_finite_values_are_errors(load):
+def test_non_finite_values_are_errors(load, name):
+    if name in PACKAGES:
+        pytest.skip("its model is out of reach: test_packages.py")
     scorer = load()
     with torch.no_grad():
-        for parameter in scorer._model.parameters():
-            parameter.fill_(float("nan"))
-    assert scorer.score(ITEMS[:2]) == [Score(None, "the score is not finite (nan)")] * 2
+        for model in models(scorer):
+            for parameter in model.parameters():
+                parameter.fill_(float("nan"))
+    found = scorer.score(ITEMS[:2])
+    assert [score.value for score in found] == [None, None]
+    assert all(score.error.endswith("the score is not finite (nan)") for score in found)
 
 
 def test_options_that_change_values_change_the_revision(load):
     assert load().revision != load(threads=2).revision
 
 
-def test_half_precision_weights_are_computed_in_float32(load, folder, tmp_path):
+def test_half_precision_weights_are_computed_in_float32(load, name, folder, tmp_path):
+    if name in PACKAGES:
+        pytest.skip("its model is out of reach")
     half = shutil.copytree(folder, tmp_path / "half")
     for path in half.rglob("*.safetensors"):
         save_file({key: tensor.half() for key, tensor in load_file(path).items()}, path)
@@ -148,7 +180,7 @@ def test_half_precision_weights_are_computed_in_float32(load, folder, tmp_path):
         state = torch.load(path)["state_dict"]
         torch.save({"state_dict": {key: tensor.half() for key, tensor in state.items()}}, path)
     scorer = load(half)
-    assert {parameter.dtype for parameter in scorer._model.parameters()} == {torch.float32}
+    assert {parameter.dtype for model in models(scorer) for parameter in model.parameters()} == {torch.float32}
     assert scorer.revision != load().revision
     for got, expected in zip(scorer.score(ITEMS[:4]), load().score(ITEMS[:4]), strict=True):
         assert math.isclose(got.value, expected.value, rel_tol=0.05, abs_tol=0.05)
@@ -162,7 +194,7 @@ def test_missing_files_are_one_line_errors(name, tmp_path):
 
 def test_unknown_names_and_bad_options_are_refused(folder):
     with pytest.raises(BadInput, match=r"got neither a known name nor a folder, expected one of hpsv2, hpsv2\.0"):
-        load_scorer("hpsv3")
+        load_scorer("hpsv9")
     for bad in ({"chunk": 0}, {"threads": 0}, {"device": "tpu"}, {"device": "cuda:99"}):
         with pytest.raises(BadInput, match="scorer"):
             load_scorer(str(folder / "tiny"), **bad)
