@@ -94,6 +94,9 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     console.print(table)
     show_watched(summary)
     say(verdict(summary))
+    if len(summary.get("by_group") or {}) > 1:
+        gains = (f"{group} {scale * gain['mean']:+.2f}" for group, gain in summary["by_group"].items())
+        say(f"best minus naive by category: {', '.join(gains)}")
     for warning in summary["warnings"]:
         say(f"warning: {warning}")
     say(f"best instruction: {summary['best_instruction']['text']}")

@@ -46,7 +46,8 @@ def comparison(name: str, plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
         levels = {level: _runs(plan, variant, outcomes) for level, variant in plan.tables.get(table, {}).items()}
         best = [max(_gain(runs[place]) for runs in levels.values()) for place in range(plan.replicates) if levels]
         result[table] = {
-            level: {"variant": plan.tables[table][level], **_level(runs, best, prices)} for level, runs in levels.items()
+            level: {"variant": variant, **_level(levels[level], best, prices)}
+            for level, variant in plan.tables.get(table, {}).items()
         }
         result[pairs] = _pairs(levels)
     result["runs"] = [_run(cell.run, cell.variant, cell.replicate, outcomes[cell.run]) for cell in plan.cells()]

@@ -10,6 +10,7 @@ from core.records import Prompt
 from core.seeding import generator
 from core.text import text_id
 from experiments.config import RunConfig
+from miniworld.vocabulary import STYLE_WORDS
 from prompt_db.importers import read_prompts
 
 FEWEST_TRAIN = 4
@@ -21,6 +22,11 @@ def run_prompts(config: RunConfig) -> list[Prompt]:
     Raises:
         BadInput: the file cannot be used, or is too small to leave at least 20 held-out prompts.
     """
+    if config.prompts.file and config.prompts.category:
+        raise BadInput(
+            f"prompts.category is {config.prompts.category!r}, but the prompts of a file have no categories; leave it "
+            "out, or give a file of that category alone"
+        )
     if config.prompts.file:
         return split_file(Path(config.prompts.file), config)
     return _miniworld_prompts(config)
@@ -60,11 +66,18 @@ def split_file(path: Path, config: RunConfig) -> list[Prompt]:
 def _miniworld_prompts(config: RunConfig) -> list[Prompt]:
     from miniworld.grammar import holdout_prompts
 
-    wanted, seed = config.evaluation, config.run.seed
+    wanted, seed, category = config.evaluation, config.run.seed, config.prompts.category
+    families = tuple(STYLE_WORDS)
+    if category not in (None, *families):
+        raise BadInput(f"prompts.category is {category!r}; expected one of: {', '.join(families)}")
+    chosen = (category,) if category else families
+    fresh = holdout_prompts(config.run.holdout_seed, wanted.test_prompts * len(families) // len(chosen))
     parts: dict[str, Sequence[tuple[str, str]]] = {
-        "train": _shipped("train"),
-        "validation": _drawn(_shipped("validation"), wanted.validation_prompts, seed),
-        "test": [(p.prompt, p.family) for p in holdout_prompts(config.run.holdout_seed, wanted.test_prompts)],
+        "train": [row for row in _shipped("train") if row[1] in chosen],
+        "validation": _drawn(
+            [row for row in _shipped("validation") if row[1] in chosen], wanted.validation_prompts, seed
+        ),
+        "test": [(p.prompt, p.family) for p in fresh if p.family in chosen],
     }
     return [Prompt(text_id(text), text, split, group) for split, part in parts.items() for text, group in part]
 

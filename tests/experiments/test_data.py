@@ -30,6 +30,23 @@ def test_a_users_file_is_split_without_overlap(tmp_path: Path) -> None:
     assert parts == by_split(run_prompts(config(file)))
 
 
+def test_a_category_keeps_the_miniworlds_prompts_of_one_style_in_every_split() -> None:
+    raw = {"evaluation": {"test_prompts": 30, "validation_prompts": 10}, "prompts": {"category": "photo"}}
+    prompts = run_prompts(parse_config(raw, source="the test"))
+    assert {prompt.group for prompt in prompts} == {"photo"}
+    assert {split: len(part) for split, part in by_split(prompts).items() if split != "train"} == {
+        "validation": 10,
+        "test": 30,
+    }
+
+
+@pytest.mark.parametrize("file", [None, "mine.txt"])
+def test_a_category_that_cannot_be_is_refused(tmp_path: Path, file: str | None) -> None:
+    raw = {"prompts": {"category": "oil", **({"file": str(tmp_path / file)} if file else {})}}
+    with pytest.raises(BadInput, match=r"prompts\.category is 'oil'"):
+        run_prompts(parse_config(raw, source="the test"))
+
+
 def test_the_holdout_seed_alone_chooses_the_test_prompts(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("\n".join(f"prompt number {k}" for k in range(120)))
