@@ -33,7 +33,10 @@ def export(
     from experiments.export import FORMATS, export_run, write_export
     from experiments.folder import existing_folder
 
-    content = export_run(existing_folder(home, name), form, top=top, prompt=prompt)
+    exported = export_run(existing_folder(home, name), form, top=top, prompt=prompt)
+    content = exported.text
+    for note in exported.notes:
+        say(f"note: {note}")
     if output is not None:
         write_export(output, content)
         say(f"wrote {output}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agents.generator import LLMRefiner
 from core.errors import BadInput
-from core.interfaces import ChatModel, Refiner
+from core.interfaces import ChatModel
 from core.records import Instruction, Refinement
 from core.scope import call_scope
 from core.seeding import derive_seed
@@ -18,7 +18,8 @@ from experiments.folder import RunFolder, existing_folder, read_json
 from experiments.renderer_facts import stored_window
 from experiments.result import finished, run_templates
 from experiments.status import has_facts, reading
-from experiments.wiring import MINIWORLD_CORPUS, agent_settings, load_chat, open_library, refiner_factory
+from experiments.wiring import agent_settings, load_chat, open_library, refiner_factory
+from graph.lineage import seed_name
 from prompt_db.importers import MAX_CHARACTERS
 
 
@@ -60,13 +61,36 @@ def refine_prompts(
     arm = _instruction(folder, instruction)
     agents = _agents(config.agents, llm, api_base)
     chat = load_chat(agents, api_base=api_base)
-    with run_refiner(folder, config, agents, arm, chat) as (refiner, corpus_digest):
-        done = asyncio.run(_refine_all(refiner, texts, arm.id, config.run.seed))
-    return Refined(arm.id, tuple(done), tuple(_notes(folder, config, agents, corpus_digest)))
+    with open_refiner(folder, config, agents, arm, chat) as opened:
+        done = asyncio.run(_refine_all(opened, texts))
+    return Refined(arm.id, tuple(done), (*_untested(folder, config, agents), *opened.notes))
+
+
+@dataclass(frozen=True)
+class OpenRefiner:
+    """The refiner that an instruction was in its run.
+
+    Attributes:
+        refiner: the refiner.
+        arm: the instruction's id.
+        run_seed: the run's seed.
+        seed_name: what the run seeds the instruction's refinements by.
+        notes: what differs from the run.
+    """
+
+    refiner: LLMRefiner
+    arm: str
+    run_seed: int
+    seed_name: str
+    notes: tuple[str, ...]
+
+    def seed(self, prompt: str) -> int:
+        """Return the seed with which the run let the instruction refine a prompt (the first time)."""
+        return derive_seed("refine", self.run_seed, self.seed_name, text_id(prompt), 0)
 
 
 @contextmanager
-def run_refiner(
+def open_refiner(
     folder: RunFolder,
     config: RunConfig,
     agents: AgentsSection,
@@ -74,8 +98,8 @@ def run_refiner(
     chat: ChatModel,
     *,
     shown_for: Sequence[str] = (),
-) -> Iterator[tuple[LLMRefiner, str]]:
-    """Yield the refiner that an instruction was in its run, and the digest of the corpus it takes its exemplars from.
+) -> Iterator[OpenRefiner]:
+    """Yield the refiner that an instruction was in its run.
 
     Args:
         folder: the run.
@@ -88,33 +112,30 @@ def run_refiner(
     Raises:
         BadInput: no such corpus, or templates that were changed.
     """
+    templates = run_templates(folder, config)
     with reading(folder) as store:
-        window = stored_window(store)
+        window, known = stored_window(store), store.fact("identity/corpus")
+        name = seed_name(store, config.loop.evidence, arm.id)
     library, corpus = open_library(folder.home, config.prompts.corpus)
+    notes = []
     try:
-        yield (
-            refiner_factory(
-                chat,
-                run_templates(folder, config),
-                agent_settings(agents, window),
-                lambda naive: library.exemplars(shown_for or [naive], agents.generator_exemplars, corpus=corpus),
-            )(arm),
-            library.digest(corpus),
-        )
+        if known not in (None, library.digest(corpus)):
+            notes.append(f"the corpus {corpus!r} has changed since run {folder.name}: the exemplars may be others")
+        refiner = refiner_factory(
+            chat,
+            templates,
+            agent_settings(agents, window),
+            lambda naive: library.exemplars(shown_for or [naive], agents.generator_exemplars, corpus=corpus),
+        )(arm)
+        yield OpenRefiner(refiner, arm.id, config.run.seed, name, tuple(notes))
     finally:
         library.close()
 
 
-def refine_seed(run_seed: int, arm: str, prompt: str) -> int:
-    """Return the seed with which a run lets an instruction refine a prompt (the first time)."""
-    return derive_seed("refine", run_seed, arm, text_id(prompt), 0)
-
-
-async def _refine_all(refiner: Refiner, texts: Sequence[str], arm: str, seed: int) -> list[Refinement]:
+async def _refine_all(opened: OpenRefiner, texts: Sequence[str]) -> list[Refinement]:
     async def one(text: str) -> Refinement:
-        prompt = text_id(text)
-        with call_scope(f"refine/{arm}/{prompt}/0"):
-            [refinement] = await refiner.refine([text], seed=refine_seed(seed, arm, text))
+        with call_scope(f"refine/{opened.arm}/{text_id(text)}/0"):
+            [refinement] = await opened.refiner.refine([text], seed=opened.seed(text))
         return refinement
 
     return list(await asyncio.gather(*(one(text) for text in texts)))
@@ -153,13 +174,7 @@ def _agents(agents: AgentsSection, llm: str | None, api_base: str | None) -> Age
     return agents.model_copy(update={"llm": llm or agents.llm, "api_base": api_base})
 
 
-def _notes(folder: RunFolder, config: RunConfig, agents: AgentsSection, corpus_digest: str) -> list[str]:
-    notes = []
-    if agents.llm != config.agents.llm:
-        notes.append(f"run {folder.name} was tuned with {config.agents.llm}; with {agents.llm} it was never tested")
-    with reading(folder) as store:
-        known = store.fact("identity/corpus")
-    if known is not None and known != corpus_digest:
-        corpus = config.prompts.corpus or MINIWORLD_CORPUS
-        notes.append(f"the corpus {corpus!r} has changed since run {folder.name}: the exemplars may be others")
-    return notes
+def _untested(folder: RunFolder, config: RunConfig, agents: AgentsSection) -> list[str]:
+    if agents.llm == config.agents.llm:
+        return []
+    return [f"run {folder.name} was tuned with {config.agents.llm}; with {agents.llm} it was never tested"]

@@ -62,11 +62,17 @@ def lineage_name(known: dict[str, Instruction], steps: Sequence[Expansion], arm:
     return f"{lineage_name(known, steps, born.parent)}/{turn}.{born.child}"
 
 
-def seed_name(bench: Workbench, arm: str) -> str:
-    """Return what an arm's refinements are seeded by: its id, or its place in the tree of proposals."""
-    if bench.plan.evidence == "all":
+def seed_name(store: RunStore, kind: str, arm: str) -> str:
+    """Return what an arm's refinements are seeded by: its id, or its place in the tree of proposals.
+
+    Args:
+        store: the run's facts.
+        kind: `loop.evidence`.
+        arm: the instruction's id.
+    """
+    if kind == "all":
         return arm
-    return lineage_name(bench.instructions(), expansions(bench.store), arm)
+    return lineage_name({instruction.id: instruction for instruction in store.instructions()}, expansions(store), arm)
 
 
 def expansion_name(bench: Workbench, parent: str, round_: int) -> str:

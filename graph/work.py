@@ -80,7 +80,9 @@ async def refine(task: RefineTask, runtime: Runtime[Workbench]) -> dict[str, Any
     block = bench.store.blocks([task["block"]])[0]
     naive = next(p.text for p in bench.prompts(block.split) if p.id == block.prompt_id)
     refiner = bench.refiner_of(bench.instructions()[arm])
-    seed = derive_seed("refine", bench.plan.seed, seed_name(bench, arm), block.prompt_id, block.replicate)
+    seed = derive_seed(
+        "refine", bench.plan.seed, seed_name(bench.store, bench.plan.evidence, arm), block.prompt_id, block.replicate
+    )
     with call_scope(refine_scope(arm, block)):
         try:
             [refinement] = await refiner.refine([naive], seed=seed)

@@ -47,7 +47,15 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def export_run(folder: RunFolder, form: str, *, top: int | None = None, prompt: str | None = None) -> str:
+@dataclass(frozen=True)
+class Export:
+    """A file's text. `notes` say what differs from the run."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def export_run(folder: RunFolder, form: str, *, top: int | None = None, prompt: str | None = None) -> Export:
     """Return what a finished run learned, in one of the formats; the same run always gives the same bytes.
 
     Args:
@@ -69,7 +77,8 @@ def export_run(folder: RunFolder, form: str, *, top: int | None = None, prompt: 
         raise BadInput(f"--top is {top}; --format {form} holds one instruction: leave --top out")
     if prompt is not None and not found.prompted:
         raise BadInput(f"--format {form} takes no --prompt; expected one of: {', '.join(_prompted())}")
-    return found.write(open_source(folder, top=top, prompt=prompt))
+    source = open_source(folder, top=top, prompt=prompt)
+    return Export(found.write(source), tuple(source.notes))
 
 
 def _prompted() -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from experiments.config import RunConfig, parse_config
 from experiments.evidence import Evidence, gather
 from experiments.export.learned import Learned, learn
 from experiments.folder import RunFolder, read_json
-from experiments.refine import checked_prompt, refine_seed, run_refiner
+from experiments.refine import checked_prompt, open_refiner
 from experiments.result import finished
 
 PLACEHOLDER = "{prompt}"
@@ -32,6 +32,7 @@ class Source:
         config: its configuration.
         top: how many instructions were asked for; None: the format's default.
         prompt: the naive prompt to fill in; None: a placeholder.
+        notes: filled on the way: what differs from the run.
     """
 
     folder: RunFolder
@@ -40,6 +41,7 @@ class Source:
     config: RunConfig
     top: int | None = None
     prompt: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -84,11 +86,11 @@ class Source:
         train = [prompt.text for prompt in self.evidence.prompts.values() if prompt.split == "train"]
         shown_for = train if self.prompt is None else ()
         instruction, chat = self.evidence.instructions[arm], OfflineChatModel()  # nothing is asked here
-        with run_refiner(self.folder, self.config, agents, instruction, chat, shown_for=shown_for) as (refiner, _):
-            messages = refiner.messages(_MARK if self.prompt is None else self.prompt)
-            schema = refiner.schema.model_json_schema()
-        sampling = settings_for(agents.llm).generator
-        seed = refine_seed(self.config.run.seed, arm, self.prompt or "")
+        with open_refiner(self.folder, self.config, agents, instruction, chat, shown_for=shown_for) as opened:
+            messages = opened.refiner.messages(_MARK if self.prompt is None else self.prompt)
+            schema = opened.refiner.schema.model_json_schema()
+        self.notes.extend(opened.notes)
+        sampling, seed = settings_for(agents.llm).generator, opened.seed(self.prompt or "")
         request = ChatRequest(messages, seed, sampling.temperature, sampling.max_tokens, schema)
         official = agents.llm.startswith("openai/") and agents.api_base is None
         body = request_body(agents.llm.removeprefix("openai/"), request, official=official)

@@ -12,10 +12,11 @@ from langchain_core.prompts import ChatPromptTemplate, HumanMessagePromptTemplat
 
 from agents.messages import sections
 from experiments.export import FORMATS
+from experiments.wiring import Models
 from prompt_db.run_store import RunStore
 from rendering.settings import RenderSettings
 from rendering.workflow import prepared, read_workflow
-from tests.cli.conftest import Brushup, snapshot
+from tests.cli.conftest import Brushup, snapshot, write_toml
 from tests.fixtures.consumers import (
     apply_a1111_style,
     read_a1111_styles,
@@ -158,6 +159,22 @@ def test_messages_posted_to_the_same_model_give_the_prompt_of_the_run(brushup: B
     assert json.loads(exported(brushup, home, "json", "--prompt", NAIVE))["request"] == json.loads(
         exported(brushup, home, "messages", "--prompt", NAIVE)
     )
+
+
+def test_refine_and_messages_know_the_seeds_of_a_comparison(brushup: Brushup, tmp_path: Path, models: Models) -> None:
+    """There refinements are seeded by an instruction's place in the tree of proposals, not by its id."""
+    config = write_toml(tmp_path, loop={"evidence": "lineage"}, evaluation={"test_prompts": 20})
+    home = tmp_path / "runs"
+    assert brushup("optimize", config, "--run", "one", "--home", home, "--quiet").code == 0
+    store = RunStore.reader(home / "one/run.db")
+    [row, *_] = store.rows(
+        "SELECT prompt.text AS naive, refinement.text AS refined, arm FROM refinement"
+        " JOIN prompt ON prompt.id = prompt_id JOIN instruction ON instruction.id = arm"
+        " WHERE parent != '' AND replicate = 0 AND error = ''"
+    )
+    store.close()
+    done = brushup("refine", row["naive"], "--run", "one", "--instruction", row["arm"], "--home", home)
+    assert done.out.strip() == row["refined"]
 
 
 def test_messages_without_a_prompt_have_a_placeholder_and_no_seed(brushup: Brushup, home: Path) -> None:

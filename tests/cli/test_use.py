@@ -134,9 +134,10 @@ def test_a_changed_corpus_is_said(brushup: Brushup, home: Path) -> None:
     more = home.parent / "more.txt"
     more.write_text("a green cat, velvet light\n")
     assert brushup("prompts", "import", more, "--name", "stub", "--home", home).code == 0
-    done = brushup("refine", NAIVE, "--run", "one", "--home", home)
-    assert done.code == 0
-    assert "'stub' has changed" in done.err
+    for command in (["refine", NAIVE, "--run", "one"], ["export", "one", "--format", "messages"]):
+        done = brushup(*command, "--home", home)
+        assert done.code == 0
+        assert "'stub' has changed" in done.err
 
 
 def test_import_counts_duplicates_and_bad_rows(brushup: Brushup, tmp_path: Path) -> None:
