@@ -28,6 +28,7 @@ from reports.records import (
     CurvePoint,
     Gallery,
     GalleryRow,
+    GroupLine,
     LevelLine,
     PairLine,
     Shot,
@@ -141,6 +142,10 @@ def _level(name: str, row: Mapping[str, Any], replicates: int) -> LevelLine:
         censored=None if row.get("censored") is None else int(row["censored"]),
         renders=row.get("renders"),
         seconds=row.get("seconds"),
+        groups=tuple(
+            GroupLine(group, Estimate(found["gain"], tuple(found["ci95"]), replicates))
+            for group, found in (row.get("by_group") or {}).items()
+        ),
     )
 
 
@@ -304,9 +309,8 @@ def comparison_verdict(table: ComparisonTable, scale: float) -> Verdict:
 
 def gallery(members: Mapping[str, Member], whose: str) -> Gallery | None:
     """Return what the runs recommend side by side, on test prompts and seeds that they share; None without any."""
-    tested = {name: one for name, one in members.items() if one.gains()}
-    tested = dict(sorted(tested.items(), key=lambda item: -item[1].gain.mean)[:COLUMNS])  # type: ignore[union-attr]
-    if len(tested) < 2:
+    tested = _distinct({name: one for name, one in members.items() if one.gains()})
+    if not tested:
         return None
     blocks = {name: _test_blocks(one) for name, one in tested.items()}
     shared = set.intersection(*(set(found) for found in blocks.values()))
@@ -325,6 +329,15 @@ def gallery(members: Mapping[str, Member], whose: str) -> Gallery | None:
         return None
     note = f"What each recommends, on {whose}test prompts, not picked by their scores; every row on one seed."
     return Gallery(("your prompt", *tested), tuple(rows), note)
+
+
+def _distinct(members: Mapping[str, Member]) -> dict[str, Member]:
+    """Return one run for each instruction that is recommended, under all names that recommend it; the best first."""
+    names: dict[str, list[str]] = {}
+    for name, one in members.items():
+        names.setdefault(one.evidence.instructions[one.best].text, []).append(name)
+    found = {", ".join(mine): members[mine[0]] for mine in names.values()}
+    return dict(sorted(found.items(), key=lambda item: -item[1].gain.mean)[:COLUMNS])  # type: ignore[union-attr]
 
 
 def _test_blocks(one: Member) -> dict[tuple[str, int], str]:

@@ -113,7 +113,7 @@ def _round_ticks(places: Sequence[int], later: Sequence[str]) -> tuple[list[int]
 def level_curves(
     name: str, curves: Mapping[str, Sequence[CurvePoint]], *, scale: float, axis: str, description: str
 ) -> Markup:
-    """Draw each level's curve over pictures, with its band where there are several runs."""
+    """Draw each level's curve over pictures, in steps: between two points nothing was learnt. With bands, if any."""
     with _chart(name, 300, description) as (axes, finish):
         styles = ("-", "--", ":", "-.")
         for place, (level, points) in enumerate(curves.items()):
@@ -123,11 +123,14 @@ def level_curves(
                 [point.mean * scale for point in points],
                 color=colour,
                 linestyle=styles[place % len(styles)],
+                drawstyle="steps-post",
                 label=_short(level),
             )
             low, high = [p.low * scale for p in points], [p.high * scale for p in points]
             if low != high:
-                axes.fill_between(xs, low, high, color=colour, alpha=0.14, linewidth=0)
+                axes.fill_between(
+                    xs, low, high, step="post", color=colour, alpha=min(0.14, 0.5 / len(curves)), linewidth=0
+                )
         axes.axhline(0, color=Ink.TEXT, linewidth=1)
         axes.set_xlabel("pictures")
         axes.set_ylabel(axis)
@@ -140,10 +143,11 @@ def critical_difference(name: str, ranking: Ranking, *, description: str) -> Mar
     order = sorted(ranking.positions, key=lambda level: (ranking.positions[level], level))
     joined = [group for group in ranking.groups if len(group) > 1]
     with _chart(name, 56 + 24 * len(order), description) as (axes, finish):
+        alone = len(order) > 1 and ranking.positions[order[0]] < ranking.positions[order[1]]
         for row, level in enumerate(order):
-            at = ranking.positions[level]
+            at, first = ranking.positions[level], alone and row == 0
             axes.plot([1, at], [row, row], color=Ink.LINE, linewidth=1, zorder=1)
-            axes.plot([at], [row], marker="D" if row == 0 else "o", color=Ink.GOOD if row == 0 else Ink.MUTED, zorder=3)
+            axes.plot([at], [row], marker="D" if first else "o", color=Ink.GOOD if first else Ink.MUTED, zorder=3)
             text: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 10.5, "color": Ink.MUTED}
             axes.annotate(f"{at:.2f}", (at, row), xytext=(8, 0), **text)
         for place, group in enumerate(joined):

@@ -232,6 +232,7 @@ class LevelLine:
         censored: runs that never got there.
         renders: pictures of a run's loop.
         seconds: of a run as if it had been alone.
+        groups: the gain by group of prompts; `GroupLine.gain.n` counts runs.
     """
 
     name: str
@@ -243,6 +244,7 @@ class LevelLine:
     censored: int | None = None
     renders: float | None = None
     seconds: float | None = None
+    groups: tuple[GroupLine, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,7 @@ COMPARISON = {
             "regret": 0.0,
             "renders_to_90": 80,
             "censored": 0,
+            "by_group": {"anime": {"gain": 0.07, "ci95": [0.06, 0.08]}},
         },
         "<b>x</b>": {
             "variant": "x",
@@ -191,6 +192,7 @@ COMPARISON = {
             "regret": 0.04,
             "renders_to_90": 200,
             "censored": 3,
+            "by_group": {"anime": {"gain": -0.02, "ci95": [-0.03, 0.01]}},
         },
     },
     "pairs": [{"a": "ucb1", "b": "<b>x</b>", "difference": 0.04, "ci95": [0.01, 0.06], "p_adjusted": 0.01}],
@@ -218,6 +220,7 @@ def test_a_stored_comparison(brushup: Brushup, tmp_path: Path) -> None:
         "it can be told apart from every other policy",
         "mean rank over 3 replicates",
         "+1.00 [−1.00, +3.00] 4.00 ≥ 200 3",
+        "policy anime ucb1 +7.00 [+6.00, +8.00] <b>x</b> −2.00 [−3.00, +1.00]",
         "Every pair can be told apart.",
         "<b>x</b>",
         "How fast they learned",

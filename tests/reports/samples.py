@@ -73,7 +73,8 @@ def a_run(text: str) -> RunReport:
 
 def a_comparison(text: str) -> ComparisonReport:
     """Return a comparison's report with a text everywhere."""
-    level, other = LevelLine(text, 3, GAIN, 0.01, 120.0, True, 2, 200.0, 60.0), LevelLine("greedy", 3, None)
+    level = LevelLine(text, 3, GAIN, 0.01, 120.0, True, 2, 200.0, 60.0, (GroupLine(text, GAIN),))
+    other = LevelLine("greedy", 3, None)
     table = ComparisonTable(
         unit="policy",
         levels=(level, other),
