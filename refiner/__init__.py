@@ -13,7 +13,7 @@ from core.interfaces import Refiner
 from core.text import one_line
 from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
 
-__all__ = ["REFINERS", "Manifest", "load_refiner", "read_manifest"]
+__all__ = ["REFINERS", "RELEASED", "Manifest", "load_refiner", "read_manifest"]
 
 
 def _prip(folder: Path) -> Refiner:
@@ -31,12 +31,16 @@ def _causal(folder: Path) -> Refiner:
 REFINERS: dict[str, Callable[[Path], Refiner]] = {"prip": _prip, "causal": _causal}
 """Loaders by the kind that a folder's `refiner.json` names."""
 
+RELEASED = ("beautifulprompt", "neuroprompts", "promptist")
+"""Styles whose authors' weights load without `refiner.json`: by name, or `NAME=FOLDER_OR_ID` for others like them."""
+
 
 def load_refiner(source: str | Path) -> Refiner:
     """Load a refiner.
 
     Args:
-        source: a folder with `refiner.json`, or the hub id of a repository that holds such a folder's files.
+        source: a folder with `refiner.json`, the hub id of a repository that holds such a folder's files, or a name of
+            `RELEASED`, alone or with `=` and where its weights are.
 
     Raises:
         BadInput: neither a folder nor a cached or reachable repository, an unknown kind, or files that do not load.
@@ -44,6 +48,11 @@ def load_refiner(source: str | Path) -> Refiner:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read at torch's import; spinning on busy cores costs 5x
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     folder = Path(source).expanduser()
+    style, _, weights = str(source).partition("=")
+    if style in RELEASED and not folder.is_dir():
+        from refiner.causal import load_released
+
+        return load_released(style, weights)
     if not folder.is_dir():
         folder = _from_hub(str(source))
     manifest = read_manifest(folder)
@@ -69,5 +78,5 @@ def _from_hub(repository: str) -> Path:
             reason = one_line(error)
     raise BadInput(
         f"refiner {repository!r}: got neither a folder nor a repository that answers ({reason}), "
-        f"expected a folder with {MANIFEST_FILE} or a hub id; check it"
+        f"expected a folder with {MANIFEST_FILE}, a hub id, or one of {', '.join(RELEASED)}; check it"
     )
