@@ -21,6 +21,7 @@ def test_nested_bootstrap_of_one_replicate_resamples_its_prompts() -> None:
     assert (low, high) == (0.0, 4.0)
 
 
+@pytest.mark.slow
 def test_nested_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     rng, hits = np.random.default_rng(5), 0
     for world in range(120):
