@@ -63,7 +63,6 @@ def build_lm(config: LmConfig, tokenizer: Any) -> Any:
         model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **fields))
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
     return with_lora(model, config) if config.lora_r else model
 
 

@@ -27,7 +27,7 @@ class DecoderConfig:
         max_tokens: longer prompts are cut at their end, longer prefixes at their start.
     """
 
-    lm: LmConfig = field(default_factory=lambda: LmConfig("meta-llama/Llama-2-7b-hf"))
+    lm: LmConfig = field(default_factory=lambda: LmConfig("meta-llama/Llama-2-7b-hf", gradient_checkpointing=True))
     left: str = "A picture:\n"
     right: str = "\nThe prompt that draws it:\n"
     max_tokens: int = 128

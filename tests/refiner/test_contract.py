@@ -1,4 +1,4 @@
-"""What `core.interfaces.Refiner` promises, for every kind in `REFINERS`; a new one needs a maker of a tiny folder here."""
+"""What `core.interfaces.Refiner` promises, for every kind in `REFINERS`; a new one needs a maker of a folder."""
 
 import asyncio
 from collections.abc import Callable
