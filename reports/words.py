@@ -7,14 +7,19 @@ _PIECES = re.compile(r"\s+|[^\W_]+(?:['’-][^\W_]+)*|.", re.DOTALL)
 _EDGE = re.compile(r"([\s,;.]*)(.*)", re.DOTALL)
 _SENTENCE = re.compile(r"\n+|(?<=[.!?])\s+(?=[^\s])")
 
+MOST_PAIRS = 1_000_000
+"""Pieces of one text times pieces of the other that are compared; beyond that nothing is marked, in good time."""
+
 
 def added_words(naive: str, refined: str) -> list[tuple[str, bool]]:
     """Split a refined prompt into pieces, each with whether it is new beside the naive prompt.
 
     The pieces, joined, are the refined prompt. Words are compared without regard to case; commas and spaces before a
-    new word do not count as new.
+    new word do not count as new. Very long texts are not compared.
     """
     before, after = _PIECES.findall(naive), _PIECES.findall(refined)
+    if len(before) * len(after) > MOST_PAIRS:
+        return [(refined, False)] if refined else []
     matcher = SequenceMatcher(None, [word.lower() for word in before], [word.lower() for word in after], autojunk=False)
     pieces: list[tuple[str, bool]] = []
     for kind, _, _, start, end in matcher.get_opcodes():

@@ -25,3 +25,8 @@ def test_sentences_that_changed() -> None:
         ("new", "Never add: blur."),
         ("same", "Use at most 4 phrases."),
     ]
+
+
+def test_very_long_texts_are_not_compared() -> None:
+    text = "a cat, " * 2000
+    assert added_words(text, text + "new") == [(text + "new", False)]
