@@ -162,8 +162,9 @@ class _Node:
         text: of the continuation.
         verdict: on prefix and continuation.
         wanted: clauses that may be met next.
-        path: terms under way.
-        under_way: clause whose term is furthest along, -1 without one.
+        path: wanted terms under way.
+        risk: terms under way that may occur a limited number of times, or never.
+        under_way: the clause whose wanted term is furthest along, and its share; (-1, 0) without one.
         ahead: what look-ahead adds to `logprob` in selection.
     """
 
@@ -174,7 +175,8 @@ class _Node:
     verdict: Verdict
     wanted: tuple[int, ...]
     path: Path = ()
-    under_way: int = -1
+    risk: Path = ()
+    under_way: tuple[int, float] = (-1, 0.0)
     ahead: float = 0.0
 
     @property
@@ -191,8 +193,8 @@ class _Node:
 def _select(nodes: Sequence[_Node], width: int, tolerance: int) -> list[_Node]:
     """Return at most `width` nodes: group by group in turns, the best of each first.
 
-    A group meets the same clauses and has the same one under way. Nodes that meet too few clauses, and those on which
-    an upper bound lies unless their last word goes on, come after all others.
+    Nodes that meet too few clauses, and those that break an upper bound unless their last word goes on, come after all
+    others.
     """
     fewest = max((node.met for node in nodes), default=0) - tolerance
     prompt = [node for node in nodes if node.met >= fewest and not node.verdict.doubtful]
@@ -201,12 +203,23 @@ def _select(nodes: Sequence[_Node], width: int, tolerance: int) -> list[_Node]:
 
 
 def _in_turns(nodes: Sequence[_Node]) -> list[_Node]:
-    """Return the nodes in rounds: in each the best one left of every group, groups that meet more clauses first."""
-    groups: dict[tuple[tuple[bool, ...], int], list[_Node]] = {}
-    for node in sorted(nodes, key=lambda node: (-node.value, node.tokens)):
-        groups.setdefault((node.verdict.met, node.under_way), []).append(node)
-    ordered = sorted(groups.values(), key=lambda group: (-group[0].met, -group[0].value))
-    return [node for turn in zip_longest(*ordered) for node in turn if node is not None]
+    """Return the nodes in rounds: in each the best one left of every group.
+
+    The nodes of a group meet the same clauses, have the same clause under way, and are alike in whether a term is
+    under way that may be forbidden. The best is the one furthest along with its term, then the likeliest: a new start
+    is always likelier than one that has paid for half of a rare term. Of the groups, first come those that meet more,
+    then those without risk; among these the one furthest along, then the one with no term under way.
+    """
+    groups: dict[tuple[tuple[bool, ...], int, bool], list[_Node]] = {}
+    for node in sorted(nodes, key=lambda node: (-node.under_way[1], -node.value, node.tokens)):
+        groups.setdefault((node.verdict.met, node.under_way[0], bool(node.risk)), []).append(node)
+    farthest = max((node.under_way[1] for node in nodes), default=0.0)
+
+    def order(group: Sequence[_Node]) -> tuple[int, bool, bool, bool, float]:
+        clause, share = group[0].under_way
+        return -group[0].met, bool(group[0].risk), share < farthest, clause >= 0, -group[0].value
+
+    return [node for turn in zip_longest(*sorted(groups.values(), key=order)) for node in turn if node is not None]
 
 
 class _Search:
@@ -225,7 +238,8 @@ class _Search:
         self._prefix_ids = vocabulary.ids(wanted.prefix)
         self._skip = len(vocabulary.texts([self._prefix_ids])[0])
         self._judge = Judge(wanted.clauses, wanted.prefix)
-        self._guide: Guide = vocabulary.guide(tuple(wanted.clauses))
+        self._guide: Guide = vocabulary.wanted(wanted.clauses)
+        self._forbidden: Guide = vocabulary.forbidden(wanted.clauses)
         self._steering = torch.tensor(self._guide.tokens, dtype=torch.long, device=self.barred.device)
         self._ended: dict[str, Hypothesis] = {}
 
@@ -237,8 +251,8 @@ class _Search:
     def children(self, logprobs: torch.Tensor) -> list[_Node]:
         """End what may end here and return what may follow; nothing once no better result can come.
 
-        Considered are the 2 x beam likeliest tokens over all live nodes, the likeliest of each, and those that lead
-        towards a wanted term.
+        Considered are the 2 x beam likeliest tokens over all live nodes, the beam likeliest of each, and those that
+        lead towards a wanted term.
         """
         parents, self.live = self.live, []
         end, beam = self._vocabulary.end, self._settings.beam
@@ -249,12 +263,13 @@ class _Search:
             row = logprobs[node.row].clone()
             if end is not None and len(node.tokens) >= self._settings.min_tokens:
                 ends[place] = node.logprob + row[end].item()
-            row[self._repeats(node)] = -math.inf
-            steered = self._steered(row, node, node.path)
+            repeats = self._repeats(node)
+            steered = self._steered(row, node, node.path, repeats=repeats)
             kept |= {(place, token): node.logprob + logprob for token, logprob in steered.items()}
+            row[repeats] = -math.inf
             values, tokens = (row + self.barred).topk(min(2 * beam, len(row)))
             found = [(t, value) for t, value in zip(tokens.tolist(), values.tolist(), strict=True) if value > -math.inf]
-            kept |= {(place, token): node.logprob + value for token, value in found[:1]}
+            kept |= {(place, token): node.logprob + value for token, value in found[:beam]}
             likely |= {(place, token): node.logprob + value for token, value in found}
         kept |= dict(heapq.nlargest(2 * beam, likely.items(), key=lambda item: (item[1], item[0])))
         self._end_where_likely(parents, ends, likely)
@@ -264,7 +279,7 @@ class _Search:
         """Return the best log-probability in a row of a token towards what a node wants; 0 if it wants nothing."""
         if not node.wanted:
             return 0.0
-        return max(self._steered(row, node, path, begin=True).values(), default=-math.inf)
+        return max(self._steered(row, node, path, anywhere=True).values(), default=-math.inf)
 
     def results(self) -> list[Hypothesis]:
         """Return the best hypotheses, what is still live included, or the empty continuation."""
@@ -273,15 +288,24 @@ class _Search:
         empty = Hypothesis("", (), 0.0, 0.0, self._judge.verdict(self._prefix).met, ended=False)
         return self._best() or [empty]
 
-    def _steered(self, row: torch.Tensor, node: _Node, path: Path, *, begin: bool = False) -> dict[int, float]:
-        """Return the log-probabilities of the tokens that lead towards a wanted term."""
-        if not node.wanted or not self._guide.tokens:
+    def _steered(
+        self, row: torch.Tensor, node: _Node, path: Path, *, repeats: Sequence[int] = (), anywhere: bool = False
+    ) -> dict[int, float]:
+        """Return the log-probabilities of the tokens that lead towards a wanted term.
+
+        Those that continue one, even if they repeat an n-gram: a term must be spelled as it is. Those that begin one
+        or, where none may begin, a comma; it also keeps the end of a term from growing into another word.
+        """
+        if not self._guide.surfaces:
             return {}
-        known = zip(self._guide.tokens, row[self._steering].tolist(), strict=True)
-        logprobs = {token: value for token, value in known if value > -math.inf}
-        said = (self._prefix + node.text).rstrip()
-        begin = begin or not self._settings.phrase_starts or not said or said.endswith(",")
-        return {token: logprobs[token] for token in self._guide.towards(path, node.wanted, begin, logprobs)}
+        known = dict(zip(self._guide.tokens, row[self._steering].tolist(), strict=True))
+        fresh = {token: value for token, value in known.items() if token not in repeats}
+        said = self._prefix + node.text
+        if anywhere or not self._settings.phrase_starts or not said.strip() or said.rstrip().endswith(","):
+            starts = self._guide.beginning(node.wanted, said, fresh)
+        else:
+            starts = [token for token in self._guide.commas if token in fresh]
+        return {token: known[token] for token in (*self._guide.continuing(path, node.wanted), *starts)}
 
     def _repeats(self, node: _Node) -> list[int]:
         """Return the tokens that would repeat an n-gram of prefix and continuation."""
@@ -301,8 +325,9 @@ class _Search:
             verdict = self._judge.verdict(self._prefix + text[self._skip :], parent.verdict)
             wanted = tuple(self._judge.wanted(verdict.met))
             path = self._guide.follow(parent.path, token)
+            risk = self._forbidden.follow(parent.risk, token)
             under_way = self._guide.under_way(path, wanted)
-            node = _Node(parent.row, tokens, logprob, text[self._skip :], verdict, wanted, path, under_way)
+            node = _Node(parent.row, tokens, logprob, text[self._skip :], verdict, wanted, path, risk, under_way)
             if len(tokens) == self._settings.max_tokens:
                 self._end(node, len(tokens), logprob)
             elif not verdict.broken:

@@ -15,7 +15,8 @@ class NeuroLogic:
         max_tokens: longest continuation, the end token included.
         min_tokens: tokens before the end token may follow.
         length_penalty: hypotheses are ranked by log-probability / tokens ** length_penalty.
-        no_repeat_ngram: no run of so many tokens occurs twice in prefix and continuation; 0 = off.
+        no_repeat_ngram: no run of so many tokens occurs twice in prefix and continuation, but to spell a wanted term;
+            0 = off.
         sat_tolerance: hypotheses that meet fewer clauses than the best one minus this give way to all others.
         look_ahead: greedy steps that estimate how soon a wanted term would be begun; 0 = off. Our own default: off.
         look_ahead_weight: weight of that estimate, a log-probability.

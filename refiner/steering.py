@@ -1,65 +1,79 @@
 """Which tokens lead towards wanted terms: how terms are spelled, begun and continued. Heavy: imports torch."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from refiner.clauses import Clause
+
+
+class Surface(NamedTuple):
+    """One way to spell a term: its clause, its tokens, and whether it may follow a word (it brings its own space)."""
+
+    clause: int
+    tokens: tuple[int, ...]
+    spaced: bool
+
 
 Path = tuple[tuple[int, int], ...]
 """Terms under way: (place in `Guide.surfaces`, tokens of it that the text ends with)."""
 
 
 class Guide:
-    """Knows which tokens begin and continue the wanted terms of some clauses.
+    """Knows which tokens begin and continue some terms.
 
     Attributes:
-        surfaces: (clause, tokens) of each way to spell a term.
-        tokens: all tokens that `towards` may return, sorted.
+        surfaces: each way to spell a term.
+        tokens: all tokens of these, and `commas`, sorted.
+        commas: what ends a phrase.
     """
 
-    def __init__(self, surfaces: Sequence[tuple[int, tuple[int, ...]]], commas: Sequence[int]) -> None:
+    def __init__(self, surfaces: Sequence[Surface], commas: Sequence[int]) -> None:
         self.surfaces = surfaces
-        self.tokens = sorted({*commas, *(token for _, row in surfaces for token in row)})
-        self._commas = list(commas)
-        self._rows = [row for _, row in surfaces]
+        self.tokens = sorted({*commas, *(token for surface in surfaces for token in surface.tokens)})
+        self.commas = list(commas)
         self._begun: dict[int, list[int]] = {}
-        self._starts: dict[int, set[int]] = {}
-        for place, (clause, row) in enumerate(surfaces):
-            self._begun.setdefault(row[0], []).append(place)
-            self._starts.setdefault(clause, set()).add(row[0])
+        self._starts: dict[tuple[int, bool], set[int]] = {}
+        for place, surface in enumerate(surfaces):
+            if len(surface.tokens) > 1:
+                self._begun.setdefault(surface.tokens[0], []).append(place)
+            self._starts.setdefault((surface.clause, surface.spaced), set()).add(surface.tokens[0])
 
     def follow(self, path: Path, token: int) -> Path:
         """Return the terms under way after one more token."""
-        rows = self._rows
-        longer = [(s, m + 1) for s, m in path if rows[s][m] == token and m + 1 < len(rows[s])]
-        return (*longer, *((s, 1) for s in self._begun.get(token, ()) if len(rows[s]) > 1))
+        known = self.surfaces
+        longer = [(s, m + 1) for s, m in path if known[s].tokens[m] == token and m + 1 < len(known[s].tokens)]
+        return (*longer, *((s, 1) for s in self._begun.get(token, ())))
 
-    def under_way(self, path: Path, clauses: Collection[int]) -> int:
-        """Return the clause, of these, whose term is furthest along, or -1."""
-        shares = [(m / len(self.surfaces[s][1]), -self.surfaces[s][0]) for s, m in path]
-        return -max((known for known in shares if -known[1] in clauses), default=(0.0, 1))[1]
+    def under_way(self, path: Path, clauses: Collection[int]) -> tuple[int, float]:
+        """Return the clause, of these, whose term is furthest along, and its share; (-1, 0) without one."""
+        shares = [(m / len(self.surfaces[s].tokens), -self.surfaces[s].clause) for s, m in path]
+        share, clause = max((known for known in shares if -known[1] in clauses), default=(0.0, 1))
+        return -clause, share
 
-    def towards(self, path: Path, clauses: Collection[int], begin: bool, logprobs: Mapping[int, float]) -> list[int]:
-        """Return the tokens that lead towards a wanted term.
+    def continuing(self, path: Path, clauses: Collection[int]) -> list[int]:
+        """Return the tokens that continue a term of these clauses."""
+        known = self.surfaces
+        return [known[s].tokens[m] for s, m in path if known[s].clause in clauses]
 
-        Those that continue one; and for each clause the likeliest that begins one or, where none may `begin`, a comma.
+    def beginning(self, clauses: Collection[int], after: str, logprobs: Mapping[int, float]) -> list[int]:
+        """Return for each clause the likeliest token that begins one of its terms.
 
         Args:
-            path: terms under way.
-            clauses: those that are still wanted.
-            begin: whether terms may begin here.
+            clauses: those that are wanted.
+            after: the text so far; a term that brings no space begins only where there is one, or nothing.
             logprobs: of `tokens`; those that are missing may not follow.
         """
-        continuing = [self.surfaces[s][1][m] for s, m in path if self.surfaces[s][0] in clauses]
-        starts = [self._starts[clause] & logprobs.keys() for clause in clauses if clause in self._starts]
-        if begin:
-            continuing += [max(tokens, key=lambda token: (logprobs[token], -token)) for tokens in starts if tokens]
-        elif starts:
-            continuing += self._commas
-        return [token for token in dict.fromkeys(continuing) if token in logprobs]
+        found = []
+        for clause in clauses:
+            starts = self._starts.get((clause, True), set())
+            if not after or after[-1].isspace():
+                starts = starts | self._starts.get((clause, False), set())
+            if allowed := starts & logprobs.keys():
+                found.append(max(allowed, key=lambda token: (logprobs[token], -token)))
+        return found
 
 
 class Vocabulary:
@@ -72,8 +86,8 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Any, logprobs: torch.Tensor, blocked: str = "") -> None:
         self._tokenizer = tokenizer
-        self._surfaces: dict[str, list[tuple[int, ...]]] = {}
-        self._guides: dict[tuple[Clause, ...], Guide] = {}
+        self._surfaces: dict[str, dict[tuple[int, ...], bool]] = {}
+        self._guides: dict[tuple[str, tuple[Clause, ...]], Guide] = {}
         self.end: int | None = tokenizer.eos_token_id
         size, known = logprobs.shape[-1], len(tokenizer)
         self._special = {*tokenizer.all_special_ids, *range(known, size)}
@@ -95,18 +109,35 @@ class Vocabulary:
             return backend.decode_batch([list(row) for row in rows], skip_special_tokens=True)
         return self._tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def surfaces(self, term: str) -> list[tuple[int, ...]]:
-        """Return the token sequences that spell a term: as it is, lower and Title, with and without a space before."""
+    def surfaces(self, term: str) -> dict[tuple[int, ...], bool]:
+        """Return the token sequences that spell a term, and whether they bring a space.
+
+        The term as it is, lower and Title, with and without a space before. Where a tokenizer sets words apart by
+        itself the two are the same, and count as with a space.
+        """
         if term not in self._surfaces:
             title = " ".join(word[:1].upper() + word[1:] for word in term.split(" "))
-            spelled = (tuple(self.ids(lead + form)) for form in (term, term.lower(), title) for lead in (" ", ""))
-            self._surfaces[term] = [row for row in dict.fromkeys(spelled) if row and self._special.isdisjoint(row)]
+            spelled: dict[tuple[int, ...], bool] = {}
+            for form in (term, term.lower(), title):
+                for lead in (" ", ""):
+                    spelled.setdefault(tuple(self.ids(lead + form)), bool(lead))
+            self._surfaces[term] = {row: spaced for row, spaced in spelled.items() if row and self._known(row)}
         return self._surfaces[term]
 
-    def guide(self, clauses: tuple[Clause, ...]) -> Guide:
-        """Return the guide of some clauses; prompts with the same ones share it."""
-        if clauses not in self._guides:
-            wanted = [(i, term) for i, clause in enumerate(clauses) if clause.at_least for term in clause.terms]
-            surfaces = [(i, row) for i, term in wanted for row in self.surfaces(term)]
-            self._guides[clauses] = Guide(surfaces, self.ids(",")[-1:])
-        return self._guides[clauses]
+    def wanted(self, clauses: tuple[Clause, ...]) -> Guide:
+        """Return the guide to the terms that are wished for; prompts with the same clauses share it."""
+        return self._guide(clauses, "wanted", lambda clause: clause.at_least > 0)
+
+    def forbidden(self, clauses: tuple[Clause, ...]) -> Guide:
+        """Return the guide to the terms that may occur a limited number of times, or never."""
+        return self._guide(clauses, "forbidden", lambda clause: clause.at_most is not None)
+
+    def _guide(self, clauses: tuple[Clause, ...], name: str, which: Callable[[Clause], bool]) -> Guide:
+        if (name, clauses) not in self._guides:
+            terms = [(i, term) for i, clause in enumerate(clauses) if which(clause) for term in clause.terms]
+            found = [Surface(i, row, spaced) for i, term in terms for row, spaced in self.surfaces(term).items()]
+            self._guides[name, clauses] = Guide(found, self.ids(",")[-1:])
+        return self._guides[name, clauses]
+
+    def _known(self, row: Sequence[int]) -> bool:
+        return self._special.isdisjoint(row)

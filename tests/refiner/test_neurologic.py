@@ -33,7 +33,7 @@ def brute_force(model, prefix: str, clauses, settings: NeuroLogic) -> list[tuple
             logprobs = model(torch.tensor([[*ids, *row] for row in rows])).logits.log_softmax(-1).tolist()
         for row, logprob in zip(rows, logprobs, strict=True):
             text = prefix + "".join(PIECES[token - 1] for token in row)
-            if not any(exceeds(c, prefix, text) for c in clauses) and not repeats(ids, row, settings):
+            if not any(exceeds(c, prefix, text) for c in clauses) and not repeats(ids, row, clauses, prefix, settings):
                 said = [*row, 0][: settings.max_tokens]
                 total = sum(logprob[len(ids) - 1 + i][token] for i, token in enumerate(said))
                 found.append(
@@ -46,11 +46,29 @@ def brute_force(model, prefix: str, clauses, settings: NeuroLogic) -> list[tuple
     return sorted(found, key=lambda item: (-item[0], -item[1]))
 
 
-def repeats(ids, row, settings: NeuroLogic) -> bool:
-    """Tell whether an n-gram that ends in the continuation was there before."""
-    size, said = settings.no_repeat_ngram, [*ids, *row]
-    grams = [tuple(said[i : i + size]) for i in range(len(said) - size + 1)]
-    return bool(size) and any(g in grams[:i] for i, g in enumerate(grams) if i + size > len(ids))
+def repeats(ids, row, clauses, prefix: str, settings: NeuroLogic) -> bool:
+    """Tell whether an n-gram ends in the continuation that was there before, and not to go on with a wanted term."""
+    size, said = settings.no_repeat_ngram, (*ids, *row)
+    for end in range(len(ids), len(said)):
+        gram = said[end + 1 - size : end + 1]
+        before = said[:end]
+        old = any(before[i : i + size] == gram for i in range(len(before) - size + 1))
+        if size and end + 1 >= size and old and not spells(clauses, prefix, row[: end - len(ids)], said[end]):
+            return True
+    return False
+
+
+def spells(clauses, prefix: str, row, token: int) -> bool:
+    """Tell whether a token goes on with a term that the continuation has begun and the text still lacks."""
+    text = prefix + "".join(PIECES[t - 1] for t in row)
+    lacking = [term for c in clauses if count_of(c, text) < c.at_least for term in c.terms]
+    spelled = [TOKENIZER.encode(lead + term) for term in lacking for lead in (" ", "")]
+    return any(
+        row[len(row) - m :] == tuple(tokens[:m]) and tokens[m] == token
+        for tokens in spelled
+        if 0 not in tokens
+        for m in range(1, min(len(tokens), len(row) + 1))
+    )
 
 
 def starts(clause: Clause, text: str) -> list[int]:
