@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from langgraph.runtime import Runtime
-from PIL import Image
 
 from core.calllog import log_calls
 from core.errors import BrushupError, BudgetReached, Interrupted
@@ -26,7 +25,7 @@ from graph.lineage import seed_name
 from graph.pictures import LOST, Drawn, note_smaller_chunk, restore_pictures, store_pictures
 from graph.state import LoopState, RefineTask, Work
 from graph.workbench import Workbench
-from rendering.cache import render_key
+from rendering.cache import ImageCache, render_key
 from rendering.negative import with_fixed
 
 Item = TypeVar("Item")
@@ -267,7 +266,7 @@ async def _score_by(bench: Workbench, work: Work, scorer: Scorer) -> None:
         results = {pair: Score(None, LOST) for pair in chunk if pair not in set(there)}
         items = [(wanted[pair][1], wanted[pair][2]) for pair in there]
         with bench.ledger.busy("score"):
-            scores = await asyncio.to_thread(_score_files, scorer, items) if items else []
+            scores = await asyncio.to_thread(_score_files, bench.images, scorer, items) if items else []
         log_calls("score", [wanted[pair][0] for pair in there])
         results |= dict(zip(there, scores, strict=True))
         bench.cache.put_scores({wanted[pair][0]: s.value for pair, s in results.items() if s.value is not None})
@@ -278,15 +277,10 @@ def _score_charge(scorer: Scorer, pair: tuple[str, str]) -> str:
     return f"{_charge('score', pair)}:{scorer.name}"
 
 
-def _score_files(scorer: Scorer, items: Sequence[tuple[Path, str]]) -> list[Score]:
+def _score_files(cache: ImageCache, scorer: Scorer, items: Sequence[tuple[Path, str]]) -> list[Score]:
     with ThreadPoolExecutor(_READERS) as pool:
-        images = pool.map(_load, [path for path, _ in items])
+        images = pool.map(cache.load, [path for path, _ in items])
         return scorer.score([ScoreItem(image, naive) for image, (_, naive) in zip(images, items, strict=True)])
-
-
-def _load(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
 
 
 def _unscored(bench: Workbench, work: Work, scorer: Scorer) -> dict[tuple[str, str], tuple[str, Path, str]]:

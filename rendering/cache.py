@@ -27,6 +27,8 @@ _KEY = re.compile(r"[0-9A-Za-z_-]{2,128}")
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _WRITERS = 4
 """Threads that write one batch of files. Measured on two cores: 1,200 pictures in 1.2 s; 1.3 s with 2, 1.4 s with 8."""
+RECENT_BYTES = 64 * 2**20
+"""Most bytes of decoded pictures that are kept in memory."""
 
 
 def render_key(renderer: Renderer, request: RenderRequest) -> str:
@@ -59,11 +61,14 @@ class CacheFile:
 class ImageCache:
     """PNG files at `root/ab/<key>.png`. Several processes may share a root: files appear whole or not at all.
 
-    A file's modification time says when the picture was last used.
+    A file's modification time says when the picture was last used. Pictures that were just stored stay in memory for
+    their scorer, up to `RECENT_BYTES`.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._recent: dict[Path, Image.Image] = {}
+        self._lock = threading.Lock()
 
     def path(self, key: str) -> Path:
         """Return where the picture of a key is or would be.
@@ -93,6 +98,28 @@ class ImageCache:
             os.utime(path)
         return path
 
+    def load(self, path: Path) -> Image.Image:
+        """Return the picture of one of this cache's files, in RGB.
+
+        Raises:
+            OSError: the file is missing or broken.
+        """
+        with self._lock:
+            recent = self._recent.get(path)
+        if recent is not None:
+            return recent
+        with Image.open(path) as image:
+            return image.convert("RGB")
+
+    def _remember(self, path: Path, image: Image.Image) -> None:
+        """Keep a picture in memory, and forget the oldest ones beyond the limit."""
+        with self._lock:
+            self._recent[path] = image
+            size = sum(3 * kept.width * kept.height for kept in self._recent.values())
+            while size > RECENT_BYTES:
+                oldest = self._recent.pop(next(iter(self._recent)))
+                size -= 3 * oldest.width * oldest.height
+
     def files(self) -> Iterator[CacheFile]:
         """Yield every picture and every temporary file, in no particular order; another process may remove them."""
         for path in self.root.glob("*/*"):
@@ -118,6 +145,7 @@ class ImageCache:
         Raises:
             BadInput: the disk is full or the folder cannot be written; what was written so far stays usable.
         """
+        pictures = [(key, image.convert("RGB")) for key, image in pictures]
         paths = [self.path(key) for key, _ in pictures]
         folders = sorted({path.parent for path in paths})
         try:
@@ -133,6 +161,8 @@ class ImageCache:
                 f"picture cache {self.root}: got {reason!r} while writing, expected a writable folder with free space; "
                 "free space or choose another --home"
             ) from error
+        for path, (_, image) in zip(paths, pictures, strict=True):
+            self._remember(path, image)
         return paths
 
 
@@ -159,7 +189,7 @@ def _deflated(pixels: NDArray[np.uint8]) -> bytes:
     lines[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
     packer = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    return packer.compress(lines.tobytes()) + packer.flush()
+    return packer.compress(lines.data) + packer.flush()
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

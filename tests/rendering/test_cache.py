@@ -1,5 +1,6 @@
 """The content-addressed picture cache."""
 
+import io
 import os
 import threading
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rendering.cache
 from core.errors import BadInput
 from rendering import ImageCache
 from rendering.cache import png_bytes
@@ -30,6 +32,34 @@ def test_what_is_put_is_got_back_exactly(cache):
         assert path == cache.get(key) == cache.root / key[:2] / f"{key}.png"
         with Image.open(path) as stored:
             assert np.array_equal(np.asarray(stored), np.asarray(image))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (33, 65)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_any_picture_is_written_so_that_others_read_the_same_pixels(size, mode):
+    image = picture(3, size).convert(mode)
+    with Image.open(io.BytesIO(png_bytes(image, {"parameters": "späte Sonne"}))) as stored:
+        assert stored.text == {"parameters": "späte Sonne"}
+        assert np.array_equal(np.asarray(stored), np.asarray(image.convert("RGB")))
+
+
+def test_a_flat_picture_is_a_small_file():
+    assert len(png_bytes(Image.new("RGB", (512, 512), "teal"))) < 8000
+
+
+def test_pictures_are_loaded_alike_from_memory_and_from_files(cache, monkeypatch):
+    monkeypatch.setattr(rendering.cache, "RECENT_BYTES", 2 * 64 * 64 * 3)
+    paths = cache.put_many([(key, picture(i).convert("RGBA")) for i, key in enumerate(KEYS[:4])])
+    fresh = ImageCache(cache.root)
+    for number, path in enumerate(paths):
+        for one in (cache, fresh):
+            assert one.load(path).mode == "RGB"
+            assert one.load(path).tobytes() == picture(number).tobytes()
+    for path in paths:
+        path.unlink()
+    assert cache.load(paths[3]).tobytes() == picture(3).tobytes(), "the newest two are in memory"
+    with pytest.raises(FileNotFoundError):
+        cache.load(paths[1])
 
 
 def test_missing_and_empty_put(cache):
