@@ -1,5 +1,6 @@
 """How much of a prompt a pipeline's text encoders read, and which words they do not."""
 
+import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,8 @@ _LARGEST = 10**6
 class Encoder:
     """One text encoder of a pipeline: its component's name, its tokenizer, and how many tokens it reads.
 
-    `tokens` counts those of the prompt: without the special ones that are put around it.
+    `tokens` counts those of the prompt: without the special ones that are put around it. The tokenizer is a copy: each
+    call sets truncation and padding inside it, and the pipeline uses its own in another thread meanwhile.
     """
 
     name: str
@@ -41,7 +43,8 @@ def encoders_of(pipeline: Any) -> tuple[Encoder, ...]:
         limit = _limit(encoder.config.model_type, tokenizer, pipeline)
         if limit is None:
             return ()
-        found.append(Encoder(f"text_encoder{number}", tokenizer, limit - tokenizer.num_special_tokens_to_add()))
+        tokens = limit - tokenizer.num_special_tokens_to_add()
+        found.append(Encoder(f"text_encoder{number}", copy.deepcopy(tokenizer), tokens))
     return tuple(found)
 
 

@@ -112,6 +112,17 @@ def test_what_no_encoder_reads_is_told_and_is_exactly_what_does_not_count(render
         assert not same(renderer.render([RenderRequest(LONG, 0)]), renderer.render([RenderRequest(read, 0)]))
 
 
+def test_looking_for_what_is_unread_leaves_the_pipelines_tokenizers_alone(renderers, name):
+    """They hold truncation and padding as state, and another thread may be drawing."""
+    renderer = renderers[name]
+    renderer.render(REQUESTS[:1])
+    numbers = [number for number in ("", "_2", "_3") if getattr(renderer._pipeline, f"text_encoder{number}", None)]
+    tokenizers = [getattr(renderer._pipeline, f"tokenizer{number}").backend_tokenizer for number in numbers]
+    before = [(tokenizer.truncation, tokenizer.padding) for tokenizer in tokenizers]
+    renderer.unread(LONG)
+    assert [(tokenizer.truncation, tokenizer.padding) for tokenizer in tokenizers] == before
+
+
 def test_encoders_that_differ_are_told(renderers):
     assert renderers["sd3"].notes[1] == (
         "tokens of a prompt that are read: text_encoder 75, text_encoder_2 75, text_encoder_3 255; "
