@@ -1,13 +1,21 @@
-"""Mean ranks over replicates, and which levels cannot be told apart: a critical-difference view."""
+"""What the page of a comparison says beside its tables: ranks and what can be told apart, the verdict, mean curves."""
 
 from collections.abc import Mapping, Sequence
 
-from reports.records import PairLine, Ranking
+from bandit.bootstrap import bootstrap_mean
+from core.records import Estimate
+from reports.records import ComparisonTable, CurvePoint, PairLine, Ranking, Verdict
 
 LEVEL = 0.05
 """A pair differs when its adjusted p-value is below this."""
 FEWEST = 2
 """Rows (replicates or prompts) that ranks are averaged over at least."""
+
+GRID = 60
+"""Most points of a curve with a band."""
+
+Steps = Sequence[tuple[float, float]]
+"""A run's curve: from so many pictures on, that value."""
 
 
 def ranking(rows: Sequence[Mapping[str, float]], pairs: Sequence[PairLine], *, unit: str, test: str) -> Ranking | None:
@@ -54,3 +62,41 @@ def groups(order: Sequence[str], pairs: Sequence[PairLine]) -> tuple[tuple[str, 
             found.append(tuple(order[start:end]))
         reach = max(reach, end)
     return tuple(found)
+
+
+def comparison_verdict(table: ComparisonTable, scale: float) -> Verdict:
+    """Say which level found the best instructions, no more than the pairwise tests allow."""
+    known = [level for level in table.levels if level.gain is not None]
+    if not known:
+        return Verdict("no verdict yet: nothing has been tested", tone="unfinished")
+    best = max(known, key=lambda level: level.gain.mean)  # type: ignore[union-attr]
+    gain: Estimate = best.gain  # type: ignore[assignment]
+    half = scale * (gain.ci95[1] - gain.ci95[0]) / 2
+    text = f"highest gain: {best.name}, {scale * gain.mean:+.2f} ± {half:.2f} over your prompts"
+    doubt = () if gain.ci95[0] > 0 else ("its interval holds 0: not even this one is shown to beat your prompts",)
+    against = [pair for pair in table.pairs if best.name in (pair.a, pair.b)]
+    equal = [pair.b if pair.a == best.name else pair.a for pair in against if pair.p is None or pair.p >= LEVEL]
+    if len(against) < len(table.levels) - 1:
+        return Verdict(text, (*doubt, "not every pair could be tested"), "unclear")
+    if equal:
+        return Verdict(text, (*doubt, f"it cannot be told apart from {', '.join(equal)}"), "unclear")
+    return Verdict(
+        text, (*doubt, f"it can be told apart from every other {table.unit}"), "unclear" if doubt else "better"
+    )
+
+
+def mean_curve(runs: Sequence[Steps]) -> tuple[CurvePoint, ...]:
+    """Return the mean over runs of their curves, from where all have begun; each keeps its last value.
+
+    The band is a bootstrap interval over runs.
+    """
+    if not runs or not all(runs):
+        return ()
+    start = max(steps[0][0] for steps in runs)
+    xs = sorted({x for steps in runs for x, _ in steps if x >= start} | {start})
+    points = []
+    for x in dict.fromkeys(xs[:: max(1, len(xs) // GRID)] + xs[-1:]):
+        values = {str(run): [[value for at, value in steps if at <= x][-1]] for run, steps in enumerate(runs)}
+        found = bootstrap_mean(values, seed=0, draws=2000)
+        points.append(CurvePoint(x, found.mean, *found.ci95))
+    return tuple(points)

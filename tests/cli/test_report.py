@@ -172,6 +172,24 @@ def test_runs_side_by_side(brushup: Brushup, warm: Path, tmp_path: Path) -> None
     assert "the runs differ in bandit.policy" in page.words
 
 
+def test_runs_of_several_seeds_are_also_compared_by_policy(brushup: Brushup, warm: Path, tmp_path: Path) -> None:
+    names = [f"{policy}-{seed}" for policy in ("ucb1", "greedy") for seed in (0, 1)]
+    for name in names:
+        shutil.copytree(warm / "one", warm / name)
+        config = json.loads((warm / name / "config.json").read_text())
+        config["bandit"]["policy"], config["run"]["seed"] = name[:-2], int(name[-1])
+        write_json(warm / name / "config.json", config)
+    out = tmp_path / "report.html"
+    page = page_of(brushup("report", *names, "-o", out, "--home", warm), out)
+    assert "highest gain: ucb1, " in page.title
+    for words in ("By policy", "By run", "mean rank over 2 replicates", "Paired by seeds (2 that all have)"):
+        assert words in page.words, words
+    config["agents"]["keep"] = "verbatim"
+    write_json(warm / names[-1] / "config.json", config)
+    page = page_of(brushup("report", *names, "-o", out, "--home", warm), out)
+    assert "By policy" not in page.words, "runs of other settings are no replicates"
+
+
 COMPARISON = {
     "scorer": "hpsv2:x",
     "replicates": 3,
@@ -243,4 +261,6 @@ def test_what_cannot_be_reported(brushup: Brushup, home: Path, tmp_path: Path) -
     brushup("report", "both", "one", "-o", out, "--home", home).refused("'both' is a comparison")
     (home / "both/comparison.json").write_text("{")
     brushup("report", "both", "-o", out, "--home", home).refused("damaged")
+    write_json(home / "both/comparison.json", {"policies": {"ucb1": 3}})
+    brushup("report", "both", "-o", out, "--home", home).refused("not what `brushup compare` writes")
     assert not out.exists()

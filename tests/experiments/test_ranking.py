@@ -1,7 +1,7 @@
 """Mean ranks and bars of a critical-difference view, by hand-computed examples."""
 
 from core.records import Estimate
-from experiments.ranking import groups, mean_ranks, ranking
+from experiments.ranking import groups, mean_curve, mean_ranks, ranking
 from reports.records import PairLine
 
 
@@ -32,3 +32,11 @@ def test_too_little_for_a_ranking() -> None:
     assert found.groups == (("b", "a"),)
     assert "2 replicates" in found.method
     assert "sign-flip" in found.method
+
+
+def test_a_mean_curve_goes_in_steps_from_where_all_have_begun() -> None:
+    points = mean_curve([[(10, 0.0), (30, 2.0)], [(20, 4.0)]])
+    assert [(point.x, point.mean) for point in points] == [(20, 2.0), (30, 3.0)]
+    assert all(point.low <= point.mean <= point.high for point in points)
+    assert mean_curve([[(1, 0.0)], []]) == ()
+    assert mean_curve([]) == ()
