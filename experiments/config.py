@@ -160,7 +160,9 @@ class RenderSection(_Section):
 class ScoreSection(_Section):
     """The preference model that is optimised, and those that only watch."""
 
-    scorer: str | None = Field(None, description="Folder, or NAME=FILE (hpsv2.1=...). Default: the miniworld's.")
+    scorer: str | None = Field(
+        None, description="Folder, NAME, NAME=FILE, or weights:NAME=WEIGHT,... Default: the miniworld's."
+    )
     watch: list[str] | None = Field(
         None, description="Scorers that score the test's pictures and steer nothing. Default: the miniworld's, on it."
     )
