@@ -9,15 +9,16 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Any
 
 import torch
 
-from refiner.clauses import Clause, Judge, Verdict
+from refiner.beam import Node, Path, select
+from refiner.clauses import Clause, Judge
 from refiner.neurologic_config import NeuroLogic
 from refiner.rows import Rows
-from refiner.steering import Guide, Path, Vocabulary
+from refiner.steering import Guide, Vocabulary
 
 __all__ = ["Hypothesis", "NeuroLogic", "Wanted", "decode"]
 
@@ -102,7 +103,7 @@ def decode(
         search.begin(row)
     width = settings.beam * (2 if settings.look_ahead else 1)  # with look-ahead twice the beam is read, half dropped
     while clock() < deadline:
-        chosen = [_select(search.children(rows.logprobs), width, settings.sat_tolerance) for search in searches]
+        chosen = [select(search.children(rows.logprobs), width, settings.sat_tolerance) for search in searches]
         if not any(chosen):
             break
         _read(rows, searches, chosen)
@@ -111,7 +112,7 @@ def decode(
     return [search.results() for search in searches]
 
 
-def _read(rows: Rows, searches: Sequence["_Search"], chosen: Sequence[Sequence["_Node"]]) -> None:
+def _read(rows: Rows, searches: Sequence["_Search"], chosen: Sequence[Sequence[Node]]) -> None:
     """Read the last token of the chosen nodes, which are then the live ones."""
     nodes = list(chain.from_iterable(chosen))
     rows.keep([node.row for node in nodes])
@@ -119,7 +120,7 @@ def _read(rows: Rows, searches: Sequence["_Search"], chosen: Sequence[Sequence["
     _number(searches, chosen)
 
 
-def _number(searches: Sequence["_Search"], chosen: Sequence[Sequence["_Node"]]) -> None:
+def _number(searches: Sequence["_Search"], chosen: Sequence[Sequence[Node]]) -> None:
     """Make these nodes the live ones, in rows from 0 on."""
     row = 0
     for search, nodes in zip(searches, chosen, strict=True):
@@ -128,7 +129,7 @@ def _number(searches: Sequence["_Search"], chosen: Sequence[Sequence["_Node"]]) 
 
 
 def _foresee(rows: Rows, searches: Sequence["_Search"], settings: NeuroLogic) -> None:
-    """Keep those live nodes, at most a beam a search, that promise most (2112.08726, section 2.3, greedy look-ahead).
+    """Keep those live nodes, at most a beam a search, that promise most (2112.08726, greedy look-ahead).
 
     The promise is the best log-probability of a token that leads towards a wanted term, now or after one of the next
     greedy tokens; 0 when nothing is wanted any more.
@@ -146,80 +147,9 @@ def _foresee(rows: Rows, searches: Sequence["_Search"], settings: NeuroLogic) ->
     weight, chosen = settings.look_ahead_weight, []
     for search in searches:
         nodes = [replace(node, ahead=weight * best[node.row]) for node in search.live]
-        chosen.append(_select(nodes, settings.beam, settings.sat_tolerance))
+        chosen.append(select(nodes, settings.beam, settings.sat_tolerance))
     rows.keep([node.row for node in chain.from_iterable(chosen)])
     _number(searches, chosen)
-
-
-@dataclass(frozen=True)
-class _Node:
-    """An unfinished hypothesis.
-
-    Attributes:
-        row: its own in the model, or, before it was read, its parent's.
-        tokens: the continuation.
-        logprob: of the continuation.
-        text: of the continuation.
-        verdict: on prefix and continuation.
-        wanted: clauses that may be met next.
-        path: wanted terms under way.
-        risk: terms under way that may occur a limited number of times, or never.
-        under_way: the clause whose wanted term is furthest along, and its share; (-1, 0) without one.
-        ahead: what look-ahead adds to `logprob` in selection.
-    """
-
-    row: int
-    tokens: tuple[int, ...]
-    logprob: float
-    text: str
-    verdict: Verdict
-    wanted: tuple[int, ...]
-    path: Path = ()
-    risk: Path = ()
-    under_way: tuple[int, float] = (-1, 0.0)
-    ahead: float = 0.0
-
-    @property
-    def value(self) -> float:
-        """What selection compares within a group; all nodes of a search have the same length."""
-        return self.logprob + self.ahead
-
-    @property
-    def met(self) -> int:
-        """Number of clauses met."""
-        return sum(self.verdict.met)
-
-
-def _select(nodes: Sequence[_Node], width: int, tolerance: int) -> list[_Node]:
-    """Return at most `width` nodes: group by group in turns, the best of each first.
-
-    Nodes that meet too few clauses, and those that break an upper bound unless their last word goes on, come after all
-    others.
-    """
-    fewest = max((node.met for node in nodes), default=0) - tolerance
-    prompt = [node for node in nodes if node.met >= fewest and not node.verdict.doubtful]
-    late = [node for node in nodes if node.met < fewest or node.verdict.doubtful]
-    return (_in_turns(prompt) + _in_turns(late))[:width]
-
-
-def _in_turns(nodes: Sequence[_Node]) -> list[_Node]:
-    """Return the nodes in rounds: in each the best one left of every group.
-
-    The nodes of a group meet the same clauses, have the same clause under way, and are alike in whether a term is
-    under way that may be forbidden. The best is the one furthest along with its term, then the likeliest: a new start
-    is always likelier than one that has paid for half of a rare term. Of the groups, first come those that meet more,
-    then those without risk; among these the one furthest along, then the one with no term under way.
-    """
-    groups: dict[tuple[tuple[bool, ...], int, bool], list[_Node]] = {}
-    for node in sorted(nodes, key=lambda node: (-node.under_way[1], -node.value, node.tokens)):
-        groups.setdefault((node.verdict.met, node.under_way[0], bool(node.risk)), []).append(node)
-    farthest = max((node.under_way[1] for node in nodes), default=0.0)
-
-    def order(group: Sequence[_Node]) -> tuple[int, bool, bool, bool, float]:
-        clause, share = group[0].under_way
-        return -group[0].met, bool(group[0].risk), share < farthest, clause >= 0, -group[0].value
-
-    return [node for turn in zip_longest(*sorted(groups.values(), key=order)) for node in turn if node is not None]
 
 
 class _Search:
@@ -232,7 +162,7 @@ class _Search:
 
     def __init__(self, wanted: Wanted, vocabulary: Vocabulary, settings: NeuroLogic, n: int) -> None:
         self.barred = vocabulary.barred
-        self.live: list[_Node] = []
+        self.live: list[Node] = []
         self._vocabulary, self._settings, self._n = vocabulary, settings, n
         self._prefix = wanted.prefix
         self._prefix_ids = vocabulary.ids(wanted.prefix)
@@ -246,9 +176,9 @@ class _Search:
     def begin(self, row: int) -> None:
         """Start from the empty continuation, in this row."""
         verdict = self._judge.verdict(self._prefix)
-        self.live = [_Node(row, (), 0.0, "", verdict, tuple(self._judge.wanted(verdict.met)))]
+        self.live = [Node(row, (), 0.0, "", verdict, tuple(self._judge.wanted(verdict.met)))]
 
-    def children(self, logprobs: torch.Tensor) -> list[_Node]:
+    def children(self, logprobs: torch.Tensor) -> list[Node]:
         """End what may end here and return what may follow; nothing once no better result can come.
 
         Considered are the 2 x beam likeliest tokens over all live nodes, the beam likeliest of each, and those that
@@ -275,7 +205,7 @@ class _Search:
         self._end_where_likely(parents, ends, likely)
         return [] if self._over(parents) else self._grow(parents, kept)
 
-    def promise(self, row: torch.Tensor, node: _Node, path: Path) -> float:
+    def promise(self, row: torch.Tensor, node: Node, path: Path) -> float:
         """Return the best log-probability in a row of a token towards what a node wants; 0 if it wants nothing."""
         if not node.wanted:
             return 0.0
@@ -289,7 +219,7 @@ class _Search:
         return self._best() or [empty]
 
     def _steered(
-        self, row: torch.Tensor, node: _Node, path: Path, *, repeats: Sequence[int] = (), anywhere: bool = False
+        self, row: torch.Tensor, node: Node, path: Path, *, repeats: Sequence[int] = (), anywhere: bool = False
     ) -> dict[int, float]:
         """Return the log-probabilities of the tokens that lead towards a wanted term.
 
@@ -307,7 +237,7 @@ class _Search:
             starts = [token for token in self._guide.commas if token in fresh]
         return {token: known[token] for token in (*self._guide.continuing(path, node.wanted), *starts)}
 
-    def _repeats(self, node: _Node) -> list[int]:
+    def _repeats(self, node: Node) -> list[int]:
         """Return the tokens that would repeat an n-gram of prefix and continuation."""
         size, said = self._settings.no_repeat_ngram, (*self._prefix_ids, *node.tokens)
         if not size:
@@ -315,7 +245,7 @@ class _Search:
         last = said[len(said) - size + 1 :]
         return sorted({said[i + size - 1] for i in range(len(said) - size + 1) if said[i : i + size - 1] == last})
 
-    def _grow(self, parents: Sequence[_Node], kept: Mapping[tuple[int, int], float]) -> list[_Node]:
+    def _grow(self, parents: Sequence[Node], kept: Mapping[tuple[int, int], float]) -> list[Node]:
         """Return the nodes that follow; those at the length limit end instead, those that break a bound are gone."""
         nodes = []
         rows = [(*parents[place].tokens, token) for place, token in kept]
@@ -327,7 +257,7 @@ class _Search:
             path = self._guide.follow(parent.path, token)
             risk = self._forbidden.follow(parent.risk, token)
             under_way = self._guide.under_way(path, wanted)
-            node = _Node(parent.row, tokens, logprob, text[self._skip :], verdict, wanted, path, risk, under_way)
+            node = Node(parent.row, tokens, logprob, text[self._skip :], verdict, wanted, path, risk, under_way)
             if len(tokens) == self._settings.max_tokens:
                 self._end(node, len(tokens), logprob)
             elif not verdict.broken:
@@ -335,7 +265,7 @@ class _Search:
         return nodes
 
     def _end_where_likely(
-        self, parents: Sequence[_Node], ends: Mapping[int, float], likely: Mapping[tuple[int, int], float]
+        self, parents: Sequence[Node], ends: Mapping[int, float], likely: Mapping[tuple[int, int], float]
     ) -> None:
         """End a node if that is among the `beam` likeliest steps of those that meet the same clauses.
 
@@ -349,7 +279,7 @@ class _Search:
             if sum(value > logprob for value in steps) < self._settings.beam:
                 self._end(parents[place], len(parents[place].tokens) + 1, logprob)
 
-    def _end(self, node: _Node, count: int, logprob: float, *, ended: bool = True) -> None:
+    def _end(self, node: Node, count: int, logprob: float, *, ended: bool = True) -> None:
         """Record a node's text as a result, unless a bound forbids it or a better node has the same text."""
         if node.verdict.broken or node.verdict.doubtful or logprob == -math.inf:
             return
@@ -359,7 +289,7 @@ class _Search:
         if known is None or _order(result) < _order(known):
             self._ended[text] = result
 
-    def _whole_phrases(self, node: _Node) -> str:
+    def _whole_phrases(self, node: Node) -> str:
         """Return an unfinished text without its last phrase, or as it is when that would lose a clause."""
         shorter = node.text.rpartition(",")[0]
         return shorter if self._judge.verdict(self._prefix + shorter).met == node.verdict.met else node.text
@@ -367,7 +297,7 @@ class _Search:
     def _score(self, logprob: float, count: int) -> float:
         return logprob / count**self._settings.length_penalty
 
-    def _over(self, nodes: Sequence[_Node]) -> bool:
+    def _over(self, nodes: Sequence[Node]) -> bool:
         """Tell whether no node can (or, with `early_stop`, as it stands does) beat the n-th best result."""
         best = self._best()
         if len(best) < self._n or not nodes:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from refiner.beam import Path
 from refiner.clauses import Clause
 
 
@@ -15,10 +16,6 @@ class Surface(NamedTuple):
     clause: int
     tokens: tuple[int, ...]
     spaced: bool
-
-
-Path = tuple[tuple[int, int], ...]
-"""Terms under way: (place in `Guide.surfaces`, tokens of it that the text ends with)."""
 
 
 class Guide:
@@ -136,7 +133,9 @@ class Vocabulary:
         if (name, clauses) not in self._guides:
             terms = [(i, term) for i, clause in enumerate(clauses) if which(clause) for term in clause.terms]
             found = [Surface(i, row, spaced) for i, term in terms for row, spaced in self.surfaces(term).items()]
-            self._guides[name, clauses] = Guide(found, self.ids(",")[-1:])
+            self._guides[name, clauses] = Guide(
+                found, [token for token in self.ids(",")[-1:] if not self.barred[token]]
+            )
         return self._guides[name, clauses]
 
     def _known(self, row: Sequence[int]) -> bool:

@@ -159,6 +159,18 @@ def test_a_hyphenated_term_is_reachable_although_the_hyphen_is_blocked() -> None
     assert "-" not in free.text
 
 
+def test_rare_terms_of_many_tokens_are_finished_and_set_apart() -> None:
+    pieces = [",", " a", " b", " x", "y", "z", "x"]
+    tokenizer = tiny_tokenizer(pieces)
+    model = tiny_gpt2(len(tokenizer), seed=4)
+    ids = torch.tensor([tokenizer.encode(" a,")])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    settings = NeuroLogic(beam=2, max_tokens=14, min_tokens=1)
+    [[result]] = decode(model, tokenizer, inputs, [Wanted(" a,", (must("xyzzyzyx"),))], settings)
+    assert result.met == (True,)
+    assert ", xyzzyzyx" in " a," + result.text  # with its space, after a comma, although n-grams repeat inside it
+
+
 def test_a_batch_padded_on_the_left_is_its_rows() -> None:
     model = tiny_gpt2(len(TOKENIZER), seed=5)
     settings = NeuroLogic(beam=4, max_tokens=6, min_tokens=1)
