@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check parity miniworld clean
+.PHONY: help setup demo test check parity peers miniworld clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,8 +36,16 @@ check: .venv/.ready ## format, lint, types, import rules, fast tests: before eac
 parity: .venv/.ready ## our HPSv2 against the hpsv2 package, which gets its own .venv-parity/; by hand: ARCH=ViT-H-14
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/parity.py --architecture $(or $(ARCH),ViT-B-32)
 
+peers: .venv-peers/.ready ## our selection against gepa and promptolution in simulated worlds, in .venv-peers/
+	OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/peers.py
+
+.venv-peers/.ready: benchmarks/peers-requirements.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers-requirements.txt
+	touch $@
+
 miniworld: .venv/.ready ## retrain the embedded models and rewrite miniworld/CARD.md (over an hour)
 	$(BIN)/python -m miniworld.train
 
-clean: ## remove .venv/, .venv-parity/ and caches; runs/ stays
-	rm -rf .venv .venv-parity .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
+clean: ## remove the environments and caches; runs/ stays
+	rm -rf .venv .venv-parity .venv-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

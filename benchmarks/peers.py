@@ -1,0 +1,227 @@
+"""`make peers`: pictures that gepa, promptolution and our loop need until their recommendation is good enough.
+
+    make peers                                         # makes .venv-peers/ first
+    .venv-peers/bin/python benchmarks/peers.py --json
+    .venv-peers/bin/python benchmarks/peers.py --tune  # the grids behind TUNED, on worlds 0-99
+
+Every method meets the same simulated worlds (`peers_world.py`): the same children of a parent, the same scores of a
+picture, one counter of pictures at the oracle. It stops when the *true* worth of its own recommendation reaches TARGET.
+Settings were tuned on worlds 0-99, figures are of worlds 100-199. Simulated: no evidence about any image model.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
+
+import numpy as np
+
+from bandit import POLICIES
+from benchmarks.peers_ours import Ours
+from benchmarks.peers_selection import brute_force, crossing, ours, pool, regret
+from benchmarks.peers_theirs import Gepa, Promptolution, race
+from benchmarks.peers_world import World
+
+TARGET = 0.6
+"""Worth to reach, in standard deviations of one score: two lucky children above the initial instruction."""
+LIMIT = 3000
+"""Pictures after which a method is censored: its figure is then a lower bound."""
+REGRET = 0.06
+DRAWS = 1000
+BUDGETS = (20, 24, 29, 35, 42, 50, 60, 72, 86, 104, 124, 149, 179, 215, 258, 309, 371)
+EXAMPLES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 32, 40)
+RACES = tuple(itertools.product((1, 2, 4, 8), (4, 8, 16), (0.05, 0.2, 0.4)))
+"""CAPO's races: examples a block, most blocks, alpha."""
+
+Method = Callable[[World, float, int], int | None]
+
+DEFAULTS: dict[str, Method] = {
+    "gepa": Gepa(),
+    "CAPO": Promptolution("capo"),
+    "EvoPromptGA": Promptolution("ga"),
+    "OPRO": Promptolution("opro", population=1),
+    "ours, defaults of a run": Ours(),
+}
+TUNED: dict[str, Method] = {
+    "ours": Ours(policy="t3c", batch=1, children=2, pulls=4, recommend="posterior", parent="best"),
+    "ours, no naive pictures": Ours(policy="t3c", batch=1, pulls=4, recommend="posterior", parent="best", naive=False),
+    "ours with ucb1": Ours(policy="ucb1", batch=1, children=2, pulls=4, recommend="posterior", parent="best"),
+    "uniform": Ours(policy="uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best"),
+    "uniform, not paired": Ours(
+        policy="uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best", paired=False, naive=False
+    ),
+    "gepa, tuned": Gepa(60, 3, 20, "current_best"),
+    "CAPO, tuned": Promptolution("capo", 300, 4, population=4),
+    "EvoPromptGA, tuned": Promptolution("ga", examples=10, population=4),
+    "OPRO, tuned": Promptolution("opro", examples=10, population=1),
+}
+GRIDS: dict[str, list[Method]] = {
+    "ours": [
+        Ours(policy, 1, children, pulls, recommend="posterior", parent="best")
+        for policy, (children, pulls) in itertools.product(("t3c", "top-two", "ucb1"), ((1, 2), (2, 3), (2, 5), (4, 6)))
+    ],
+    "uniform": [
+        Ours("uniform", 1, children, pulls, recommend="posterior", parent="best", paired=paired, naive=paired)
+        for paired, (children, pulls) in itertools.product((True, False), ((1, 4), (1, 8), (2, 16)))
+    ],
+    "gepa": [
+        Gepa(60, minibatch, validation, selection)
+        for minibatch, validation, selection in itertools.product((2, 3, 6), (5, 10, 20), ("pareto", "current_best"))
+    ],
+    "OPRO": [
+        Promptolution("opro", examples, population=1, options=(("num_instructions_per_step", count),))
+        for examples, count in itertools.product((5, 10, 15, 20), (1, 8))
+    ],
+    "EvoPromptGA": [
+        Promptolution("ga", examples, population=population, options=(("selection_mode", mode),))
+        for examples, population, mode in itertools.product((5, 10, 20), (3, 4, 6), ("wheel", "tour"))
+    ],
+    "CAPO": [
+        Promptolution(
+            "capo", 10 * size, size, population=population, options=(("crossovers_per_iter", 2), ("alpha", a))
+        )
+        for size, population, a in itertools.product((3, 6), (2, 4), (0.2, 0.4))
+    ],
+}
+
+
+def main() -> None:
+    """Print the tables, or with --json the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
+    parser.add_argument("--tune", nargs="*", choices=GRIDS, help="try these grids, or all, on the tuning worlds")
+    parser.add_argument(
+        "--rho", type=float, default=0.5, help="share of the variance that the block gives (default 0.5)"
+    )
+    parser.add_argument("--worlds", type=int, default=60, help="worlds, 10 to 100 (default 60)")
+    options = parser.parse_args()
+    if not 10 <= options.worlds <= 100 or not 0 <= options.rho < 1:
+        parser.error("--worlds must be 10 to 100 and --rho from 0 to below 1")
+    with ProcessPoolExecutor(os.cpu_count()) as workers:
+        if options.tune is not None:
+            _tune(workers, options.rho, options.worlds, options.tune or list(GRIDS))
+            return
+        worlds = range(100, 100 + options.worlds)
+        result = {
+            "worlds": options.worlds,
+            "rho": options.rho,
+            "simulated": _whole_loop(workers, options.rho, worlds),
+            "selection_only": _selection(workers, options.rho, worlds),
+            "miniworld": {},
+            "miniworld_reason": "not run here: needs a committed file of runs on the embedded world",
+        }
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        _show(result)
+
+
+def _whole_loop(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int]) -> dict[str, Any]:
+    methods = {**TUNED, **DEFAULTS}
+    pictures = {name: _pictures(workers, method, rho, worlds) for name, method in methods.items()}
+    return {name: _row(pictures[name], pictures["ours"]) for name in methods}
+
+
+def _pictures(workers: ProcessPoolExecutor, method: Method, rho: float, worlds: Iterable[int]) -> np.ndarray:
+    """Return the pictures in every world; NaN where the method was stopped at LIMIT."""
+    found = workers.map(partial(_one, method, rho), worlds, chunksize=4)
+    return np.array([np.nan if count is None else count for count in found], dtype=float)
+
+
+def _one(method: Method, rho: float, number: int) -> int | None:
+    return method(World(number, rho), TARGET, LIMIT)
+
+
+def _row(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
+    """Return the median pictures, the median paired ratio with its bootstrap interval, and how many were stopped."""
+    ratios = np.nan_to_num(theirs, nan=LIMIT) / np.nan_to_num(ours, nan=LIMIT)
+    drawn = np.median(np.random.default_rng(0).choice(ratios, (DRAWS, len(ratios))), axis=1)
+    return {
+        "renders_to_target": float(np.median(np.nan_to_num(theirs, nan=LIMIT))),
+        "over_ours": float(np.median(ratios)),
+        "ci95": np.percentile(drawn, [2.5, 97.5]).tolist(),
+        "censored": int(np.isnan(theirs).sum()),
+    }
+
+
+def _selection(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int]) -> dict[str, Any]:
+    """Return pictures to a mean regret of REGRET with sixteen given instructions, beside the best of our policies."""
+    jobs: dict[str, Callable[[int], list[tuple[int, float]]]] = {
+        f"ours: {name}": partial(_ours_alone, name, rho) for name in POLICIES if name != "greedy"
+    }
+    jobs["gepa, OPRO, EvoPrompt: all on common examples"] = partial(_brute_force, rho)
+    jobs["CAPO's racing, best of its grid"] = partial(_races, rho)
+    even = np.full((1, len(worlds)), 1 / len(worlds))
+    drawn = np.random.default_rng(0).multinomial(len(worlds), even[0], size=DRAWS)
+    weights = np.concatenate([even, drawn / len(worlds)])
+    found = {name: crossing(list(workers.map(job, worlds)), REGRET, weights) for name, job in jobs.items()}
+    reference = min((row for name, row in found.items() if name.startswith("ours")), key=lambda row: row[0])
+    result = {}
+    for name, row in found.items():
+        ratio = row / reference
+        known = bool(np.isfinite(row[0]))
+        result[name] = {
+            "renders_to_target": float(row[0]) if known else None,
+            "over_ours": float(ratio[0]) if known else None,
+            "ci95": np.percentile(ratio[np.isfinite(ratio)], [2.5, 97.5]).tolist() if known else None,
+            "censored": not known,
+        }
+    return result
+
+
+def _ours_alone(policy: str, rho: float, number: int) -> list[tuple[int, float]]:
+    return ours(policy, World(number, rho), BUDGETS)
+
+
+def _brute_force(rho: float, number: int) -> list[tuple[int, float]]:
+    return brute_force(World(number, rho), EXAMPLES)
+
+
+def _races(rho: float, number: int) -> list[tuple[int, float]]:
+    points = []
+    for subsample, blocks, alpha in RACES:
+        world = World(number, rho)
+        arms = pool(World(number, rho))
+        chosen = race(world, arms, subsample, blocks, alpha)
+        points.append((world.renders, regret(world, arms, chosen)))
+    return points
+
+
+def _tune(workers: ProcessPoolExecutor, rho: float, worlds: int, families: Sequence[str]) -> None:
+    for family in families:
+        grid = GRIDS[family]
+        rows = [
+            (float(np.median(np.nan_to_num(_pictures(workers, method, rho, range(worlds)), nan=LIMIT))), method)
+            for method in grid
+        ]
+        for median, method in sorted(rows, key=lambda row: row[0])[:5]:
+            print(f"{family}: {median:.0f} {method}", flush=True)
+
+
+def _show(result: dict[str, Any]) -> None:
+    titles = {"simulated": "whole loop, median pictures to the target", "selection_only": "selection only, pictures"}
+    for part, title in titles.items():
+        print(f"\n{title}; {result['worlds']} worlds, rho {result['rho']:g}")
+        for name, row in sorted(result[part].items(), key=lambda item: item[1]["renders_to_target"] or np.inf):
+            print(f"  {name:48s}" + _shown(row))
+    print(f"\nminiworld: {result['miniworld_reason']}")
+
+
+def _shown(row: dict[str, Any]) -> str:
+    if row["renders_to_target"] is None:
+        return "not reached"
+    low, high = row["ci95"]
+    stopped = f"  ({int(row['censored'])} stopped at {LIMIT}: a lower bound)" if row["censored"] else ""
+    return f"{row['renders_to_target']:7.0f}  {row['over_ours']:5.2f}x ours [{low:.2f}, {high:.2f}]{stopped}"
+
+
+if __name__ == "__main__":
+    main()
