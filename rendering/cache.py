@@ -147,14 +147,15 @@ class ImageCache:
         """
         pictures = [(key, image.convert("RGB")) for key, image in pictures]
         paths = [self.path(key) for key, _ in pictures]
-        folders = sorted({path.parent for path in paths})
+        folders = {path.parent for path in paths}
         try:
+            changed = sorted(folders | {new.parent for folder in folders for new in _missing(folder)})
             for folder in folders:
-                _make_folder(folder)
+                folder.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(max_workers=_WRITERS) as pool:
                 contents = [(image, (texts or {}).get(key, {})) for key, image in pictures]
                 list(pool.map(_write, paths, contents))
-                list(pool.map(_sync_folder, folders))
+                list(pool.map(_sync_folder, changed))
         except OSError as error:
             reason = error.strerror or str(error)
             raise BadInput(
@@ -196,15 +197,8 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
 
 
-def _make_folder(folder: Path) -> None:
-    """Create a folder and sync the new entries above it."""
-    new = list(_missing(folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    for created in new:
-        _sync_folder(created.parent)
-
-
 def _missing(folder: Path) -> Iterable[Path]:
+    """Yield the folders that have to be created for this one."""
     while not folder.exists():
         yield folder
         folder = folder.parent
