@@ -36,4 +36,5 @@ def test_unavoidable_work_is_what_the_models_really_did(tmp_path: Path) -> None:
     # three instructions on 20 prompts (3 waves each)
     assert round(waves) in {4 + 2 + 2 + 6, 4 + 2 + 2 + 9}
     assert 0.9 < found.overhead < 5
+    assert 0 < found.cpu < found.loop
     assert found.unavoidable == pytest.approx(found.llm + found.render + found.score)
