@@ -113,7 +113,12 @@ class RenderSection(_Section):
     guidance: float | None = Field(None, ge=0, le=100, description="Classifier-free guidance scale.")
     width: int | None = Field(None, ge=8, le=8192, description="Pixels.")
     height: int | None = Field(None, ge=8, le=8192, description="Pixels.")
-    chunk: int = Field(8, ge=1, le=256, description="Pictures drawn at once; part of a picture's identity.")
+    chunk: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Pictures drawn at once; part of a picture's identity. Halved when memory runs out.",
+    )
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; part of a picture's identity.")
     sampler: str | None = Field(
         None,

@@ -18,7 +18,7 @@ class Unread:
         arm: id of the instruction, or `naive`.
         prompts: different prompts of it that were drawn.
         longer: how many of them have an end that no text encoder reads.
-        example: one such end.
+        example: the longest such end.
     """
 
     arm: str
@@ -34,10 +34,10 @@ def unread_prompts(store: RunStore) -> list[Unread]:
     rows = store.rows(
         "SELECT arm, count(DISTINCT prompt) AS prompts,"
         " count(DISTINCT CASE WHEN unread != '' THEN prompt END) AS longer,"
-        " min(CASE WHEN unread != '' THEN unread END) AS example"
+        " max(length(unread)) AS most, unread AS example"  # SQLite: a bare column is of the row with the maximum
         " FROM render GROUP BY arm HAVING longer > 0 ORDER BY 1.0 * longer / prompts DESC, arm"
     )
-    return [Unread(**row) for row in rows]
+    return [Unread(row["arm"], row["prompts"], row["longer"], row["example"]) for row in rows]
 
 
 def unread_warnings(found: Sequence[Unread], window: int | None, best: str) -> list[str]:

@@ -121,6 +121,9 @@ def test_prompts_beyond_the_window_are_stored_told_and_shown(tmp_path: Path) -> 
     longer = [item for item in summary["unread"] if item["arm"] == summary["best_instruction"]["id"]]
     [warning] = [text for text in summary["warnings"] if "refined prompts" in text]
     [item] = longer
+    assert item["example"] in {row["unread"] for row in rows}
+    assert len(item["example"]) <= max(len(row["unread"]) for row in rows)
+    assert item["example"] != ""
     assert warning.startswith(
         f"{item['arm']}: {item['longer']} of {item['prompts']} refined prompts are longer than the 6 tokens that the "
         "text encoder reads; unread e.g. "

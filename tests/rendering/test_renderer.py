@@ -305,6 +305,21 @@ def test_a_missing_folder_and_an_unreachable_hub_model_are_one_line_errors(tmp_p
     assert "\n" not in str(caught.value)
 
 
+def test_a_hub_id_is_fetched_at_its_revision_and_pinned_to_the_commit(folder, tmp_path, monkeypatch):
+    snapshot = shutil.copytree(folder, tmp_path / "snapshots" / ("a1" * 20))
+    asked = []
+
+    def download(repo, revision, use_safetensors):
+        asked.append((repo, revision, use_safetensors))
+        return str(snapshot)
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", download)
+    renderer = load_renderer("org/name@v1.0", RenderSettings(chunk=1))
+    assert asked == [("org/name", "v1.0", True)]
+    assert (renderer.name, renderer.revision) == ("org/name@v1.0", "a1" * 20)
+    assert renderer.render(REQUESTS[:1])[0].error == ""
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
