@@ -85,9 +85,15 @@ class Prompting:
     def target(self, low: str, high: str) -> str:
         """Return what the model learns to write after `source(low)`.
 
-        If the answer continues the prompt, `high` has to begin with `low`.
+        Raises:
+            BadInput: the answer continues the prompt, but `high` does not begin with `low`.
         """
-        return " " + (tidy(high.strip()[len(stem(low)) :]) if self.continues else tidy(high))
+        if not self.continues:
+            return f" {tidy(high)}"
+        whole, begun = " ".join(high.split()), stem(low)
+        if not whole.startswith(begun):
+            raise BadInput(f"pair: got {high!r:.60} for {low!r:.60}, expected a prompt that goes on from the other")
+        return f" {tidy(whole[len(begun) :])}"
 
     def result(self, prompt: str, answer: str) -> str:
         """Return the whole refined prompt from what the model wrote; "" if that is nothing and replaces the prompt."""

@@ -67,7 +67,7 @@ def test_judging_step_by_step_is_judging_at_once() -> None:
     rng = random.Random(0)  # noqa: S311
     pieces = ["cat", "egory", " ", "oil", "  ", "painting", ",", "é", "\ufffd", "A", "猫", "-"]
     clauses = [must("oil painting", "cat"), must_not("painting", "a"), Clause(("猫", "cat"), 0, 2), must("cat-oil")]
-    for _ in range(100):
+    for _ in range(40):
         judge, text, verdict = Judge(clauses), "", None
         for piece in rng.choices(pieces, k=12):
             text = text.rstrip("\ufffd") + piece

@@ -13,6 +13,7 @@ from refiner.clauses import Clause, Judge, must, must_not
 from refiner.neurologic import Hypothesis, NeuroLogic, Wanted, decode
 from tests.refiner.tiny_lm import tiny_gpt2, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
 PIECES = [" cat", "egory", ",", " oil", " ink"]
 TOKENIZER = tiny_tokenizer(PIECES)
 EXACT = NeuroLogic(beam=700, max_tokens=3, min_tokens=0, no_repeat_ngram=0, early_stop=False)
@@ -108,7 +109,6 @@ def test_with_a_beam_as_wide_as_the_space_the_best_text_is_found(clauses, look_a
     assert result.score == pytest.approx(best[1], abs=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(16))
 def test_random_constraints_against_brute_force(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311
@@ -125,7 +125,6 @@ def test_random_constraints_against_brute_force(seed: int) -> None:
     assert [r.score for r in results[: len(expected)]] == pytest.approx([score for _, score, _ in expected], abs=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_narrow_beams_keep_the_laws_and_meet_what_they_say_they_meet(seed: int) -> None:
     rng = random.Random(100 + seed)  # noqa: S311

@@ -35,6 +35,12 @@ def test_results_are_one_line() -> None:
     assert STYLES["neuroprompts"].result(LOW, " , ") == LOW
 
 
+def test_a_continuation_goes_on_from_its_prompt() -> None:
+    assert STYLES["neuroprompts"].target("a  cat.", "a cat, oil") == " oil"
+    with pytest.raises(BadInput, match="goes on from the other"):
+        STYLES["neuroprompts"].target("a dog", "a cat, oil")
+
+
 @pytest.mark.parametrize("template", ["nothing", "{prompt} {prompt}"])
 def test_templates_need_one_place_for_the_prompt(template: str) -> None:
     with pytest.raises(BadInput, match="in it once"):
