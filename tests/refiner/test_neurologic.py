@@ -11,7 +11,7 @@ import torch
 from core.errors import BadInput
 from refiner.clauses import Clause, Judge, must, must_not
 from refiner.neurologic import Hypothesis, NeuroLogic, Wanted, decode
-from tests.refiner.tiny_lm import tiny_gpt2, tiny_tokenizer
+from tests.refiner.tiny_lm import tiny_gpt2, tiny_model, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 PIECES = [" cat", "egory", ",", " oil", " ink"]
@@ -170,9 +170,11 @@ def test_rare_terms_of_many_tokens_are_finished_and_set_apart() -> None:
     assert ", xyzzyzyx" in " a," + result.text  # with its space, after a comma, although n-grams repeat inside it
 
 
-def test_a_batch_padded_on_the_left_is_its_rows() -> None:
-    model = tiny_gpt2(len(TOKENIZER), seed=5)
-    settings = NeuroLogic(beam=4, max_tokens=6, min_tokens=1)
+@pytest.mark.parametrize("look_ahead", [0, 2])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bloom"])  # learned positions, rotary with shared keys, ALiBi
+def test_a_batch_padded_on_the_left_is_its_rows(kind: str, look_ahead: int) -> None:
+    model = tiny_model(kind, len(TOKENIZER), seed=5)
+    settings = NeuroLogic(beam=4, max_tokens=6, min_tokens=1, look_ahead=look_ahead)
     prefixes, clauses = [" cat", " oil, ink", ", ink, cat"], [(must("ink"),), (must_not("cat"),), ()]
     rows = [TOKENIZER.encode(prefix) for prefix in prefixes]
     longest = max(map(len, rows))
