@@ -104,10 +104,12 @@ def _examples(
 
 
 def added_phrases(evidence: Evidence, best: str) -> tuple[PhraseLine, ...]:
-    """Return the phrases that the winner adds most often, on the freshest prompts that it has met."""
+    """Return the phrases that the winner adds most, on the freshest prompts that it and the initial one have met."""
+    if best == INITIAL:
+        return ()
     for split in SPLITS:
         ours, theirs = (_added(evidence, arm, split) for arm in (best, INITIAL))
-        if ours:
+        if ours and theirs:
             counts, others = (Counter(text for found in arm.values() for text in found) for arm in (ours, theirs))
             common = sorted(
                 (text for text in counts if counts[text] >= _COMMON), key=lambda text: (-counts[text], text)

@@ -72,6 +72,10 @@ def test_the_duels_agree_with_the_summary_and_are_on_shared_blocks(warm: Path) -
                 evidence.scored(line.split, found.best)
             ) & set(evidence.scored(line.split, duel.rival))
             assert line.blocks == len(evidence.lead(line.split, found.best, duel.rival)) > 0
+    assert found.phrases
+    for line in found.phrases:
+        assert 2 <= line.best <= line.of == 20
+        assert 0 <= line.initial <= 20
     for example in mine.won:
         assert example.lead > 0
         assert example.ours.score is not None
