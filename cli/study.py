@@ -19,37 +19,39 @@ study_app = typer.Typer(
 @study_app.command(name="export")
 def export_study(
     name: Annotated[str, typer.Argument(help="Name of a completed run.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page; a .csv and the key are written beside it.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page; a .csv is written beside it.")],
     pairs: Annotated[int, typer.Option(help="Most pairs, one a test prompt.")] = 30,
     against: Annotated[str, typer.Option(help="naive, initial or frequent.")] = "naive",
     home: Home = HOME,
     json: Json = False,
 ) -> None:
-    """Write one page of shuffled pairs for annotators, the pairs as CSV, and the key, which stays with you."""
+    """Write one page of shuffled pairs for annotators, the pairs as CSV, and the key into the run's folder."""
     from experiments.folder import existing_folder
     from experiments.study import make_study, write_study
 
-    study = make_study(existing_folder(home, name), pairs=pairs, against=against)
-    page, table, key = write_study(study, output)
+    folder = existing_folder(home, name)
+    study = make_study(folder, pairs=pairs, against=against)
+    page, table, key = write_study(study, output, folder)
     if json:
         files = {"page": str(page), "pairs": str(table), "key": str(key)}
         emit({"run": name, "study": study.key["study"], "pairs": len(study.key["pairs"]), **files})
         return
     say(f"{len(study.key['pairs'])} pairs in {page} (for your annotators) and {table} (a form to fill in by hand)")
-    say(f"the key is {key}: keep it, and never send it along")
+    say(f"the key stays here: {key}")
 
 
 @study_app.command(name="import")
 def import_votes(
     votes: Annotated[list[Path], typer.Argument(help="Files of votes, one or more annotators.")],
-    key: Annotated[Path | None, typer.Option(help="The study's key; default: the one beside the votes.")] = None,
+    key: Annotated[Path | None, typer.Option(help="The study's key; default: the one in the run's folder.")] = None,
+    home: Home = HOME,
     json: Json = False,
 ) -> None:
     """Unblind votes: wins and ties, relevance, and how far annotators and scorers agree, with 95 % intervals."""
     from experiments.study import read_key, read_votes, study_result
     from experiments.study.votes import find_key
 
-    known = read_key(key or find_key(votes))
+    known = read_key(key or find_key(home, votes[0]))
     result = study_result(known, read_votes(votes, known))
     if json:
         emit(result.to_json())

@@ -13,6 +13,7 @@ from typing import Any
 from core.records import NAIVE, Estimate
 from core.text import phrases
 from experiments.evidence import Evidence
+from experiments.paired import estimate
 
 RARE = 0.05
 """Phrases added to a smaller share of the prompts, or to one prompt alone, are no habit of an instruction."""
@@ -115,11 +116,16 @@ def _habits(
         Phrase(
             max((n, text) for (other, text), n in spelled.items() if other == key)[1],
             -negated / len(mine),
-            evidence.estimate(_contrasts(evidence, added, key)),
+            _effect(evidence, _contrasts(evidence, added, key)),
         )
         for negated, key in often
     )
     return found, round(median(len(added[pair]) for pair in mine))
+
+
+def _effect(evidence: Evidence, values: Mapping[str, float]) -> Estimate | None:
+    """Return the mean over prompts of all splits."""
+    return estimate(values, {block: evidence.blocks[block].prompt_id for block in values}, evidence.seeds["test"])
 
 
 def _contrasts(evidence: Evidence, added: Mapping[tuple[str, str], Added], key: str) -> dict[str, float]:

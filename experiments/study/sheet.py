@@ -148,6 +148,11 @@ def csv_cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
+def key_name(study: str) -> str:
+    """Return the name of the key's file in the run's folder."""
+    return f"study-{study}.key.json"
+
+
 def _key(source: Source, study: str, rival: str, pairs: Mapping[str, _Pair]) -> dict[str, Any]:
     with reading(source.folder) as store:
         names = [row["scorer"] for row in store.rows("SELECT DISTINCT scorer FROM score ORDER BY scorer")]
@@ -174,15 +179,15 @@ def _key(source: Source, study: str, rival: str, pairs: Mapping[str, _Pair]) -> 
     }
 
 
-def write_study(study: Study, page: Path) -> tuple[Path, Path, Path]:
-    """Write page, CSV and key beside each other and return their paths.
+def write_study(study: Study, page: Path, folder: RunFolder) -> tuple[Path, Path, Path]:
+    """Write page and CSV beside each other and the key into the run's folder, and return their paths.
 
     Raises:
         BadInput: they cannot be written, or the page is not to be called .html.
     """
     if page.suffix.lower() not in {".html", ".htm"}:
         raise BadInput(f"--output is {page}; expected a name that ends in .html")
-    paths = page, page.with_suffix(".csv"), page.with_suffix(".key.json")
+    paths = page, page.with_suffix(".csv"), folder.path / key_name(study.key["study"])
     for path, content in zip(paths, (study.page, study.pairs, as_json(study.key)), strict=True):
         write_export(path, content)
     return paths

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import BadInput
-from experiments.study.sheet import COLUMNS, KEY_FORMAT
+from experiments.study.sheet import COLUMNS, KEY_FORMAT, key_name
 
 PREFERENCES = ("left", "right", "tie")
 LARGEST_FILE = 16 * 1024**2
+_STUDY = re.compile(r"[0-9a-f]{12}")
 
 
 class _Strict(BaseModel):
@@ -68,18 +70,16 @@ def read_key(path: Path) -> Key:
         ) from None
 
 
-def find_key(votes: Sequence[Path]) -> Path:
-    """Return the key that lies beside the votes.
+def find_key(home: Path, votes: Path) -> Path:
+    """Return the key of the study that votes are of, from the folders of the runs under a home.
 
     Raises:
-        BadInput: there is none, or more than one.
+        BadInput: the votes cannot be read, or no run there has their study's key.
     """
-    folders = {path.parent for path in votes}
-    found = sorted(path for folder in folders for path in folder.glob("*.key.json"))
-    if len(found) != 1:
-        raise BadInput(
-            f"got {len(found)} files *.key.json beside the votes, expected one; name the study's key with --key"
-        )
+    study = next((row["study"] for row in _rows(votes) if row["study"]), "")
+    found = sorted(home.glob(f"*/{key_name(study)}")) if _STUDY.fullmatch(study) else []
+    if not found:
+        raise BadInput(f"no run in {home} has the key of study {study[:40]!r} of {votes}; name its file with --key")
     return found[0]
 
 

@@ -110,13 +110,13 @@ def test_votes_come_back(brushup: Brushup, warm: Path) -> None:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    done = brushup("study", "import", votes, "--json")
+    done = brushup("study", "import", votes, "--home", warm, "--json")
     assert (done.code, done.err) == (0, "")
     assert done.json["preference"]["win"] == {"mean": 1.0, "ci95": [1.0, 1.0], "n": 8}
     assert done.json["relevance"]["best"]["mean"] == 2.0
     assert done.json["relevance"]["rival"] is None
     assert set(done.json["scorer_agreement"]) == {"fake-scorer", "fake-watched"}
-    shown = brushup("study", "import", votes, "--key", warm.parent / "study.key.json")
+    shown = brushup("study", "import", votes, "--key", warm / "one" / f"study-{key['study']}.key.json")
     assert shown.code == 0
     assert f"people prefer the pictures of {key['best']}" in shown.err
 
@@ -170,5 +170,5 @@ def test_a_browser_saves_votes_that_can_be_imported(brushup: Brushup, warm: Path
         ("tie", "1", "2"),
     ]
     assert {row["annotator"] for row in rows} == {"'=A\"B"}
-    assert brushup("study", "import", votes, "--json").json["pairs"] == 2
+    assert brushup("study", "import", votes, "--home", warm, "--json").json["pairs"] == 2
     assert key["study"] == rows[0]["study"]

@@ -23,7 +23,7 @@ def evidence(refined: dict[str, list[str]], scores: dict[str, list[float]], nega
         for k, text in enumerate(texts)
     }
     return Evidence(
-        seed=0,
+        seeds={"test": 0},
         instructions={},
         gradients={},
         pulls=(),

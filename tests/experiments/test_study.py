@@ -119,12 +119,14 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
             read_key(tmp_path / "one.key.json")
 
 
-def test_the_key_beside_the_votes_is_found(tmp_path: Path) -> None:
-    votes_file = write(tmp_path, "s1,a,p001,,left,,")
-    with pytest.raises(BadInput, match=r"got 0 files .*--key"):
-        find_key([votes_file])
-    (tmp_path / "study.key.json").write_text(key().model_dump_json())
-    assert read_key(find_key([votes_file])) == key()
-    (tmp_path / "other.key.json").write_text("{}")
-    with pytest.raises(BadInput, match="got 2 files"):
-        find_key([votes_file])
+def test_the_key_is_found_in_the_run_of_the_study(tmp_path: Path) -> None:
+    mine = key().model_copy(update={"study": "0123456789ab"})
+    votes_file = write(tmp_path, "0123456789ab,a,p001,,left,,")
+    with pytest.raises(BadInput, match=r"no run in .* has the key of study '0123456789ab'.*--key"):
+        find_key(tmp_path / "runs", votes_file)
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "study-0123456789ab.key.json").write_text(mine.model_dump_json())
+    assert read_key(find_key(tmp_path / "runs", votes_file)) == mine
+    with pytest.raises(BadInput, match="has the key of study"):
+        find_key(tmp_path / "runs", write(tmp_path, "../one/*,a,p001,,left,,", name="evil.csv"))
