@@ -68,8 +68,8 @@ def _show(result: dict) -> None:
     )
     rows = [(f"pairs: {name.replace('_', ' ')}", value, True) for name, value in result["preference"].items()]
     rows += [(f"relevance (0 to 2): {name.replace('_', ' ')}", v, False) for name, v in result["relevance"].items()]
-    rows.append(("two annotators agree", result["annotator_agreement"], True))
-    rows += [(f"agrees with people: {name}", value, True) for name, value in result["scorer_agreement"].items()]
+    rows.append(("agree: two annotators", result["annotator_agreement"], True))
+    rows += [(f"agrees: {name}", value, True) for name, value in result["scorer_agreement"].items()]
     table = Table()
     for heading in ("", "mean", "95 % interval", "prompts"):
         table.add_column(heading, justify="right" if heading else "left")
