@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def run_comparison(
     if jobs < 1:
         raise BadInput(f"--jobs is {jobs}; expected at least 1")
     inner = _prepare(home, name, plan)
+    with _alone(inner):
+        return _run_all(inner, plan, progress, load=load, jobs=jobs)
+
+
+def _run_all(inner: Path, plan: Plan, progress: Progress, *, load: Load, jobs: int) -> dict[str, Any]:
     todo = [cell for cell in plan.cells(jobs) if not (_folder(inner, cell) / TRACE_FILE).is_file()]
     total = len(plan.cells())
     if len(todo) < total:
@@ -59,7 +65,7 @@ def run_comparison(
     for done, finished in enumerate(_work_through(inner, todo, load, jobs), start=1):
         left = (time.monotonic() - started) / done * (len(todo) - done)
         progress.note(f"{total - len(todo) + done} of {total} runs  {finished}  {_minutes(left)} left")
-    result = comparison(name, plan, {cell.run: _outcome(inner, cell) for cell in plan.cells()})
+    result = comparison(inner.name, plan, {cell.run: _outcome(inner, cell) for cell in plan.cells()})
     write_json(inner / COMPARISON_FILE, result)
     return result
 
@@ -88,6 +94,27 @@ def _prepare(home: Path, name: str, plan: Plan) -> Path:
     for corpus in corpora:
         open_library(inner, corpus)[0].close()
     return inner
+
+
+@contextmanager
+def _alone(inner: Path) -> Iterator[None]:
+    """Keep other commands out of a comparison's folder; the lock goes with the process, however that ends.
+
+    Raises:
+        BadInput: another command is at work there.
+    """
+    with (inner / ".lock").open("w") as file:
+        try:
+            if os.name == "posix":
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BadInput(
+                f"comparison {inner.name!r} in {inner.parent} is being worked on by another process; wait for it, or "
+                "choose another --run"
+            ) from None
+        yield
 
 
 def _work_through(inner: Path, cells: list[Cell], load: Load, jobs: int) -> Iterator[str]:

@@ -14,7 +14,7 @@ import pytest
 from core.errors import BadInput
 from core.progress import Silent
 from experiments.compare_plan import make_plan
-from experiments.compare_run import run_comparison
+from experiments.compare_run import _alone, run_comparison
 from experiments.folder import RunFolder, read_json
 from experiments.status import list_runs
 from prompt_db.run_store import RunStore
@@ -147,6 +147,12 @@ def test_other_flags_under_the_same_name_are_refused(whole) -> None:
     tmp, _ = whole
     with pytest.raises(BadInput, match="another configuration or budget"):
         run_comparison(tmp / "runs", "cmp", stub_plan(tmp, budget_renders=80), Silent(), load=load)
+
+
+def test_two_commands_at_once_are_refused(whole) -> None:
+    tmp, _ = whole
+    with _alone(tmp / "runs" / "cmp"), pytest.raises(BadInput, match="worked on by another process"):
+        run_comparison(tmp / "runs", "cmp", stub_plan(tmp), Silent(), load=load)
 
 
 def test_more_policies_and_fewer_replicates_use_what_is_there(whole) -> None:
