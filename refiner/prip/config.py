@@ -59,5 +59,7 @@ def miniworld_config() -> PripConfig:
         decoder=DecoderConfig(lm=LmConfig(shape=gpt2, dropout=0.05), max_tokens=96),
         user_pivot=TrainConfig(epochs=30, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=50),
         pivot_system=TrainConfig(epochs=12, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=50),
-        ppo=PpoConfig(steps=150, batch_size=64, micro_batch_size=64, learning_rate=3e-4, max_new_tokens=48),
+        ppo=PpoConfig(
+            steps=150, batch_size=64, micro_batch_size=64, learning_rate=5e-4, warmup_ratio=0.05, max_new_tokens=48
+        ),
     )

@@ -123,6 +123,14 @@ def test_without_dropout_train_mode_is_eval_mode(name: str) -> None:
     assert torch.equal(out(), wanted)
 
 
+def test_bf16_learns_with_weights_in_float32(tmp_path: Path) -> None:
+    policy = causal()
+    history = train(policy, PROMPTS, gold, replace(CONFIG, bf16=True), tmp_path)
+    assert history[-1]["scores/gold"] > history[0]["scores/gold"] + 0.2
+    assert history[0]["val/ratio"] == pytest.approx(1.0, abs=0.3)
+    assert {parameter.dtype for parameter in policy.trained.parameters()} == {torch.float32}
+
+
 def test_gradient_checkpointing_changes_nothing(tmp_path: Path) -> None:
     ends = []
     for checkpointing in (False, True):
