@@ -1,7 +1,7 @@
 """`brushup simulate`: how many pictures each policy needs, in thousands of synthetic worlds, paired and not."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,13 +14,15 @@ from bandit.racing import champion
 from bandit.view import View
 from bandit.worlds import Play, Setting, Worlds, recommend, run
 from core.errors import BadInput
-from core.seeding import generator
+from core.seeding import derive_seed, generator
 
 RHOS = (0.0, 0.5, 0.8)
 TARGET = 0.06
 """Mean simple regret to reach, in standard deviations of one reward: a fifth of the spread between arms."""
 BUDGET_STEP = 1.2
 """Policies that need their budget are run anew with budgets that grow by this factor."""
+PORTION = 250
+"""Worlds played at once: they fit the processor's cache better than thousands do."""
 DRAWS = 400
 T_CRITICAL = 1.645
 """One-sided 5 % point of the normal: the test that looks again and again and corrects for nothing."""
@@ -51,6 +53,14 @@ class Plan:
             raise BadInput(
                 f"--blocks is {self.blocks}; expected at least {least}, two batches for each of {self.arms} arms"
             )
+
+    def portions(self) -> list["Plan"]:
+        """Return the plan in portions of at most PORTION worlds, each with a seed of its own."""
+        sizes = [min(PORTION, self.worlds - start) for start in range(0, self.worlds, PORTION)]
+        return [
+            replace(self, worlds=size, seed=derive_seed("portion", self.seed, number))
+            for number, size in enumerate(sizes)
+        ]
 
     def setting(self, rho: float, *, spread: float = 0.3, paired: bool = True) -> Setting:
         """Return the worlds of one column of the table."""
@@ -86,10 +96,10 @@ def simulate(plan: Plan, note: Callable[[str], None]) -> dict[str, Any]:
     differs. A policy that does not get there within `plan.blocks` has None. Intervals resample worlds.
     """
     names = tuple(dict.fromkeys(("uniform", *plan.policies)))
-    apart, *renders = _side_by_side(
-        _renders, [(plan, 0.0, False, "uniform"), *((plan, rho, True, name) for rho in RHOS for name in names)], note
-    )
-    by_column = dict(zip(((rho, name) for rho in RHOS for name in names), renders, strict=True))
+    weights = _weights(plan)
+    columns = [(0.0, False, "uniform"), *((rho, True, name) for rho in RHOS for name in names)]
+    curves = [_joined(parts).crossing(weights) for parts in _side_by_side(_curve, plan, columns, note)]
+    apart, by_column = curves[0], dict(zip(((rho, name) for rho, _, name in columns[1:]), curves[1:], strict=True))
     table = {}
     for rho in RHOS:
         uniform = by_column[rho, "uniform"]
@@ -107,28 +117,38 @@ def simulate_null(plan: Plan, note: Callable[[str], None]) -> dict[str, Any]:
     `false_crown_rate` is by racing's rule (`bandit.racing.champion`), on what each policy chose to pull;
     `repeated_t_test` by an uncorrected test at 5 % of every arm against the first, for comparison.
     """
-    columns = [(rho, name) for rho in RHOS for name in plan.policies]
-    rates = _side_by_side(_ever_crowned, [(plan, rho, True, name) for rho, name in columns], note)
+    columns = [(rho, True, name) for rho in RHOS for name in plan.policies]
     table: dict[str, Any] = {f"{rho:g}": {"policies": {}} for rho in RHOS}
-    for (rho, name), (crowned, tested) in zip(columns, rates, strict=True):
+    for (rho, _, name), parts in zip(columns, _side_by_side(_ever_crowned, plan, columns, note), strict=True):
+        crowned, tested = (sum(counts) / plan.worlds for counts in zip(*parts, strict=True))
         row = {"false_crown_rate": crowned, "ci95": _wilson(crowned, plan.worlds), "repeated_t_test": tested}
         table[f"{rho:g}"]["policies"][name] = row
     return {"worlds": plan.worlds, **_described(plan), "alpha": PolicySettings().alpha, "rho": table}
 
 
-Job = tuple[Plan, float, bool, str]
-"""Plan, rho, whether arms meet common blocks, and the policy."""
+Column = tuple[float, bool, str]
+"""Rho, whether arms meet common blocks, and the policy."""
 Result = TypeVar("Result")
 
 
-def _side_by_side(work: Callable[[Job], Result], jobs: list[Job], note: Callable[[str], None]) -> list[Result]:
-    """Return the jobs' results in order, worked on by a process for each processor."""
-    results = []
+def _side_by_side(
+    work: Callable[[Plan, Column], Result], plan: Plan, columns: list[Column], note: Callable[[str], None]
+) -> Iterator[list[Result]]:
+    """Yield each column's results, portion by portion, worked on by a process for each processor."""
+    portions = plan.portions()
+    jobs = [(portion, column) for column in columns for portion in portions]
     with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
-        for job, result in zip(jobs, pool.map(work, jobs), strict=True):
-            note(f"rho {job[1]:g}: {job[3]}" + ("" if job[2] else ", not paired"))
-            results.append(result)
-    return results
+        results = pool.map(work, *zip(*jobs, strict=True))
+        for rho, paired, name in columns:
+            yield [next(results) for _ in portions]
+            note(f"rho {rho:g}: {name}" + ("" if paired else ", not paired"))
+
+
+def _joined(parts: list[Curve]) -> Curve:
+    """Return the curve of all portions; one that ended early, well under the target, stays where it was."""
+    longest = max((part.blocks for part in parts), key=len)
+    padded = [np.pad(part.regrets, ((0, 0), (0, len(longest) - len(part.blocks))), mode="edge") for part in parts]
+    return Curve(longest, np.concatenate(padded))
 
 
 def _described(plan: Plan) -> dict[str, Any]:
@@ -142,12 +162,11 @@ def _weights(plan: Plan) -> np.ndarray:
     return np.concatenate([even, drawn / plan.worlds])
 
 
-def _renders(job: Job) -> np.ndarray:
-    """Return the pictures until the target, of all worlds and of each bootstrap sample."""
-    plan, rho, paired, name = job
+def _curve(plan: Plan, column: Column) -> Curve:
+    rho, paired, name = column
     policy = POLICIES[name](PolicySettings(budget=plan.blocks))
     curve = _by_budget if policy.needs_budget else _anytime
-    return curve(Worlds(plan.setting(rho, paired=paired)), policy, plan).crossing(_weights(plan))
+    return curve(Worlds(plan.setting(rho, paired=paired)), policy, plan)
 
 
 def _anytime(worlds: Worlds, policy: Policy, plan: Plan) -> Curve:
@@ -182,9 +201,9 @@ def _well_under(regrets: np.ndarray) -> bool:
     return bool(regrets.mean() + 3 * regrets.std() / np.sqrt(len(regrets)) < TARGET)
 
 
-def _ever_crowned(job: Job) -> tuple[float, float]:
-    """Return the shares of null worlds that ever saw a false crown: by racing's rule, by the repeated t-test."""
-    plan, rho, paired, name = job
+def _ever_crowned(plan: Plan, column: Column) -> tuple[int, int]:
+    """Return how many null worlds ever saw a false crown: by racing's rule, by the repeated t-test."""
+    rho, paired, name = column
     settings = PolicySettings(budget=plan.blocks)
     worlds = Worlds(plan.setting(rho, spread=0.0, paired=paired))
     crowned, tested = np.zeros((2, plan.worlds), dtype=bool)
@@ -198,7 +217,7 @@ def _ever_crowned(job: Job) -> tuple[float, float]:
         return False
 
     run(Play(POLICIES[name](settings), worlds, plan.batch), plan.blocks, generator("simulate", plan.seed), look)
-    return float(crowned.mean()), float(tested.mean())
+    return int(crowned.sum()), int(tested.sum())
 
 
 def _ratio(base: np.ndarray, ours: np.ndarray, key: str) -> dict[str, Any]:
