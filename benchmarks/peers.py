@@ -2,7 +2,7 @@
 
     make peers                                         # makes .venv-peers/ first
     .venv-peers/bin/python benchmarks/peers.py --json
-    .venv-peers/bin/python benchmarks/peers.py --tune  # the grids behind TUNED, on worlds 0-99
+    .venv-peers/bin/python benchmarks/peers.py --tune  # the grids behind the tuned METHODS, on worlds 0-99
 
 Every method meets the same simulated worlds (`peers_world.py`): the same children of a parent, the same scores of a
 picture, one counter of pictures at the oracle. It stops when the *true* worth of its own recommendation reaches TARGET.
@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 import numpy as np
 
-from bandit import POLICIES
 from benchmarks.peers_ours import Ours
 from benchmarks.peers_selection import brute_force, crossing, ours, pool, regret
 from benchmarks.peers_theirs import Gepa, Promptolution, race
@@ -36,37 +36,41 @@ LIMIT = 3000
 """Pictures after which a method is censored: its figure is then a lower bound."""
 REGRET = 0.06
 DRAWS = 1000
-BUDGETS = (20, 24, 29, 35, 42, 50, 60, 72, 86, 104, 124, 149, 179, 215, 258, 309, 371)
+ALONE = ("uniform", "ucb1", "thompson", "t3c", "lucb")
+"""Our policies that are held against the peers' selection; `brushup simulate` has all of them."""
+BUDGETS = (20, 24, 29, 35, 42, 50, 60, 72, 86, 104, 124, 149, 179, 215, 258, 309)
 EXAMPLES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 32, 40)
-RACES = tuple(itertools.product((1, 2, 4, 8), (4, 8, 16), (0.05, 0.2, 0.4)))
+RACES = tuple(itertools.product((2, 4, 8), (5, 10), (0.2, 0.4)))
 """CAPO's races: examples a block, most blocks, alpha."""
 
 Method = Callable[[World, float, int], int | None]
 
-DEFAULTS: dict[str, Method] = {
+OURS = Ours("ucb1", batch=1, children=3, pulls=4, recommend="posterior", parent="best", c=0.3)
+UNIFORM = Ours("uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best")
+METHODS: dict[str, Method] = {
+    "ours": OURS,
+    "ours, a run's defaults": Ours(),
+    "ours, no naive pictures": replace(OURS, naive=False),
+    "ours, t3c": replace(OURS, policy="t3c"),
+    "uniform": UNIFORM,
+    "uniform, not paired": replace(UNIFORM, paired=False, naive=False),
+    "uniform, not paired, a run's defaults": Ours("uniform", paired=False, naive=False),
     "gepa": Gepa(),
-    "CAPO": Promptolution("capo"),
+    "gepa, tuned": Gepa(60, 3, 5, "current_best"),
     "EvoPromptGA": Promptolution("ga"),
+    "EvoPromptGA, tuned": Promptolution("ga", 5, population=6, options=(("selection_mode", "tour"),)),
     "OPRO": Promptolution("opro", population=1),
-    "ours, defaults of a run": Ours(),
+    "OPRO, tuned": Promptolution("opro", 5, population=1, options=(("num_instructions_per_step", 1),)),
+    "CAPO": Promptolution("capo"),
+    "CAPO, tuned": Promptolution("capo", 30, 3, population=2, options=(("crossovers_per_iter", 2),)),
 }
-TUNED: dict[str, Method] = {
-    "ours": Ours(policy="t3c", batch=1, children=2, pulls=4, recommend="posterior", parent="best"),
-    "ours, no naive pictures": Ours(policy="t3c", batch=1, pulls=4, recommend="posterior", parent="best", naive=False),
-    "ours with ucb1": Ours(policy="ucb1", batch=1, children=2, pulls=4, recommend="posterior", parent="best"),
-    "uniform": Ours(policy="uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best"),
-    "uniform, not paired": Ours(
-        policy="uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best", paired=False, naive=False
-    ),
-    "gepa, tuned": Gepa(60, 3, 20, "current_best"),
-    "CAPO, tuned": Promptolution("capo", 300, 4, population=4),
-    "EvoPromptGA, tuned": Promptolution("ga", examples=10, population=4),
-    "OPRO, tuned": Promptolution("opro", examples=10, population=1),
-}
+"""Defaults, and the best of each grid on the tuning worlds."""
 GRIDS: dict[str, list[Method]] = {
     "ours": [
-        Ours(policy, 1, children, pulls, recommend="posterior", parent="best")
-        for policy, (children, pulls) in itertools.product(("t3c", "top-two", "ucb1"), ((1, 2), (2, 3), (2, 5), (4, 6)))
+        Ours(policy, 1, children, pulls, recommend="posterior", parent="best", c=c)
+        for (policy, c), (children, pulls) in itertools.product(
+            (("t3c", 1.0), ("top-two", 1.0), ("ucb1", 1.0), ("ucb1", 0.3)), ((1, 2), (2, 3), (3, 4), (4, 6))
+        )
     ],
     "uniform": [
         Ours("uniform", 1, children, pulls, recommend="posterior", parent="best", paired=paired, naive=paired)
@@ -125,9 +129,11 @@ def main() -> None:
 
 
 def _whole_loop(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int]) -> dict[str, Any]:
-    methods = {**TUNED, **DEFAULTS}
-    pictures = {name: _pictures(workers, method, rho, worlds) for name, method in methods.items()}
-    return {name: _row(pictures[name], pictures["ours"]) for name in methods}
+    pictures = {}
+    for name, method in METHODS.items():
+        pictures[name] = _pictures(workers, method, rho, worlds)
+        print(f"{name}: {np.nanmedian(pictures[name]):.0f}", file=sys.stderr, flush=True)
+    return {name: _row(row, pictures["ours"]) for name, row in pictures.items()}
 
 
 def _pictures(workers: ProcessPoolExecutor, method: Method, rho: float, worlds: Iterable[int]) -> np.ndarray:
@@ -155,7 +161,7 @@ def _row(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
 def _selection(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int]) -> dict[str, Any]:
     """Return pictures to a mean regret of REGRET with sixteen given instructions, beside the best of our policies."""
     jobs: dict[str, Callable[[int], list[tuple[int, float]]]] = {
-        f"ours: {name}": partial(_ours_alone, name, rho) for name in POLICIES if name != "greedy"
+        f"ours: {name}": partial(_ours_alone, name, rho) for name in ALONE
     }
     jobs["gepa, OPRO, EvoPrompt: all on common examples"] = partial(_brute_force, rho)
     jobs["CAPO's racing, best of its grid"] = partial(_races, rho)

@@ -4,7 +4,7 @@ gepa, OPRO and EvoPrompt evaluate every candidate on all of their examples and t
 blocks. CAPO races. Ours are the policies with one block a pull, recommending by posterior mean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,22 +29,13 @@ def regret(world: World, arms: Sequence[str], chosen: str) -> float:
 
 
 def ours(policy: str, world: World, budgets: Sequence[int]) -> list[Point]:
-    """Return the regret of a policy at growing numbers of pictures; one that needs its budget starts anew for each."""
-    chooser = POLICIES[policy](PolicySettings())
-    if not chooser.needs_budget:
-        return _play(lambda budget: POLICIES[policy](PolicySettings(budget=budget)).select, world, budgets)
-    return [
-        _play(lambda budget: POLICIES[policy](PolicySettings(budget=budget)).select, world, [budget])[0]
-        for budget in budgets
-    ]
-
-
-def _play(make: Callable[[int], Callable[..., str]], world: World, budgets: Sequence[int]) -> list[Point]:
+    """Return the regret of a policy at growing numbers of pictures."""
+    chooser = POLICIES[policy](PolicySettings(budget=budgets[-1]))
     arms = pool(World(world.number, world.rho))
     table: dict[str, dict[str, float]] = {arm: {} for arm in arms}
-    select, points = make(budgets[-1]), []
+    points = []
     for pull in range(budgets[-1]):
-        arm = select(table, generator("selection", world.number, pull))
+        arm = chooser.select(table, generator("selection", world.number, pull))
         block = f"b{len(table[arm])}"
         table[arm][block] = world.score(arm, block)
         if pull + 1 in budgets:
