@@ -27,6 +27,12 @@ def compare(  # noqa: PLR0913 - one parameter a flag is how typer declares a com
     budget_renders: Annotated[
         int | None, typer.Option(help="Pictures that the loop of each run may make; validation and test come on top.")
     ] = None,
+    own_proposals: Annotated[
+        bool,
+        typer.Option(
+            "--own-proposals", help="Gradients see all of their run's results: whole loops, unequal proposals."
+        ),
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes; they change nothing but the time.")] = 1,
     run: Annotated[str | None, typer.Option("--run", help="Name of the comparison. Default: compare-CONFIG.")] = None,
     api_base: ApiBase = None,
@@ -50,6 +56,7 @@ def compare(  # noqa: PLR0913 - one parameter a flag is how typer declares a com
         batch_sizes=_split(batch_sizes, int, "--batch-sizes"),
         replicates=replicates,
         budget_renders=budget_renders,
+        own_proposals=own_proposals,
     )
     name = run or f"compare-{configs[0].stem}"
     load = functools.partial(load_models, api_base=api_base)

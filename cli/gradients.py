@@ -11,12 +11,16 @@ from rich.table import Table
 from cli.options import HOME, Home, Json
 from cli.output import emit
 
-PLAIN_WIDTH = 132
+PLAIN_WIDTH = 160
 """Columns of a table that goes into a file or a pipe."""
 
 
 def gradients(
     runs: Annotated[list[str] | None, typer.Argument(help="Names of runs. Default: all in the home.")] = None,
+    clear: Annotated[
+        float,
+        typer.Option(help="Standard deviations from 0 at which the offline gradient's number counts; 0: its sign."),
+    ] = 2.0,
     home: Home = HOME,
     json: Json = False,
 ) -> None:
@@ -25,7 +29,7 @@ def gradients(
     from experiments.gradient_validation import validate_gradients
 
     chosen = [existing_folder(home, name) for name in runs] if runs else list(all_folders(home))
-    found = validate_gradients(chosen)
+    found = validate_gradients(chosen, clear)
     if json:
         emit(found)
     else:

@@ -67,12 +67,14 @@ def make_plan(
     batch_sizes: Sequence[int],
     replicates: int,
     budget_renders: int | None,
+    own_proposals: bool = False,
 ) -> Plan:
     """Lay out a comparison of policies and batch sizes under one configuration, or of several configurations.
 
     Policies are compared at the configuration's batch size, batch sizes under the configuration's policy; with neither
-    given, all policies are compared. In both the children of an instruction do not depend on the policy
-    (`loop.evidence = "lineage"`) and the budget alone ends the loop. Several configurations are compared as they are.
+    given, all policies are compared. In both the budget alone ends the loop, and the children of an instruction do not
+    depend on the policy (`loop.evidence = "lineage"`), unless proposals are to be each run's own ("all"). Several
+    configurations are compared as they are.
 
     Raises:
         BadInput: a configuration, a policy, a batch size or the budget cannot be used.
@@ -87,6 +89,7 @@ def make_plan(
         if budget_renders is None:
             raise BadInput("--budget-renders is missing; policies are compared at equal budgets: give one, e.g. 400")
         chosen = policies or ([] if batch_sizes else list(POLICIES))
+        base = _changed(base, loop={"evidence": "all" if own_proposals else "lineage"})
         tables, variants = _one_factor(base, chosen, batch_sizes, budget_renders)
     elif policies or batch_sizes:
         raise BadInput(
@@ -121,7 +124,6 @@ def _one_factor(
             base,
             run={"batch_size": size, "rounds": min(max(1, rounds), 1000)},
             bandit={"policy": policy},
-            loop={"evidence": "lineage"},
         )
 
     for policy in dict.fromkeys(policies):

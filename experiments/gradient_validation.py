@@ -33,7 +33,8 @@ SCENES = 48
 FELT = 0.1
 """Least mean change of the annotator's value that counts as an effect; the best phrases change it by 1 to 1.5."""
 CLEAR = 2.0
-"""The offline gradient gives numbers: it says that a phrase helps when its effect is so many standard deviations up."""
+"""The offline gradient gives numbers: it says that a phrase helps when its effect is more standard deviations up; its
+own "clearly helpful"."""
 _HELPS = re.compile(r"\b(help\w*|improv\w*|better|best|add|adding|include|use|benefi\w*|boost\w*|rais\w*|increas\w*)\b")
 _HARMS = re.compile(r"\b(harm\w*|hurt\w*|wors\w*|avoid\w*|never|without|remov\w*|lower\w*|reduc\w*|weak\w*|drop\w*)\b")
 
@@ -46,7 +47,7 @@ class Tally:
     """One gradient, counted.
 
     Attributes:
-        run: the run it is of.
+        text: what it says.
         batch_size: blocks a pull.
         results: results that it explains.
         said, true, right: numbers of (phrase, family) that it says, that are, and that it rightly says to help or harm,
@@ -54,7 +55,7 @@ class Tally:
         asked: (phrase, family) in all.
     """
 
-    run: str
+    text: str
     batch_size: int
     results: int
     said: Mapping[str, int]
@@ -63,8 +64,14 @@ class Tally:
     asked: int
 
 
-def validate_gradients(folders: Sequence[RunFolder]) -> dict[str, Any]:
+def validate_gradients(folders: Sequence[RunFolder], clear: float = CLEAR) -> dict[str, Any]:
     """Return precision and recall of the gradients of runs on the miniworld, by batch size.
+
+    Runs of one seed may begin with the same gradient (those of a comparison do); it counts once.
+
+    Args:
+        folders: the runs.
+        clear: see CLEAR; 0 asks for the sign of every effect.
 
     Returns:
         {"batch_sizes": {size: {"first" | "last": {"gradients", "results", "helpful", "harmful"}}}}: the first and the
@@ -74,7 +81,7 @@ def validate_gradients(folders: Sequence[RunFolder]) -> dict[str, Any]:
     Raises:
         BadInput: a run is not of the miniworld, or none of them has a gradient.
     """
-    tallies = {folder.name: run_tallies(folder) for folder in folders}
+    tallies = {folder.name: run_tallies(folder, clear) for folder in folders}
     if not any(tallies.values()):
         raise BadInput("none of these runs has a textual gradient yet; run more than one round")
     sizes = sorted({tally.batch_size for found in tallies.values() for tally in found})
@@ -82,11 +89,12 @@ def validate_gradients(folders: Sequence[RunFolder]) -> dict[str, Any]:
     for size in sizes:
         mine = [found for found in tallies.values() if found and found[0].batch_size == size]
         picked = {"first": [found[0] for found in mine], "last": [found[-1] for found in mine]}
-        result[str(size)] = {which: _summary(chosen) for which, chosen in picked.items()}
+        distinct = {which: list({one.text: one for one in chosen}.values()) for which, chosen in picked.items()}
+        result[str(size)] = {which: _summary(chosen) for which, chosen in distinct.items()}
     return {"batch_sizes": result}
 
 
-def run_tallies(folder: RunFolder) -> list[Tally]:
+def run_tallies(folder: RunFolder, clear: float = CLEAR) -> list[Tally]:
     """Return the counts of a run's gradients, in order; those that failed or were switched off are left out.
 
     Raises:
@@ -103,8 +111,8 @@ def run_tallies(folder: RunFolder) -> list[Tally]:
         for row in rows:
             pulls = evidence(store, config.loop.evidence, row["arm"], row["round"])
             results, shown = _shown(store, pulls)
-            said = what_it_says(row["text"], shown)
-            found.append(_tally(folder.name, config.run.batch_size, results, said))
+            said = what_it_says(row["text"], shown, clear)
+            found.append(_tally(row["text"], config.run.batch_size, results, said))
     return found
 
 
@@ -127,17 +135,18 @@ def _shown(store: RunStore, pulls: Iterable[tuple[str, int]]) -> tuple[int, set[
     return results, shown
 
 
-def what_it_says(text: str, shown: Iterable[str]) -> dict[tuple[str, str], int]:
+def what_it_says(text: str, shown: Iterable[str], clear: float = CLEAR) -> dict[tuple[str, str], int]:
     """Return what a gradient says of each phrase in each family.
 
-    The offline gradient: the sign of an effect more than two standard deviations from 0, under the family's style word
-    where it has one, else in general. Any other text: a phrase is said to help when a sentence that names it has a word
-    of helping ("add", "improves", ...) and none of harming ("avoid", "worse", ...), and the reverse; for all families.
+    The offline gradient: the sign of an effect more than `clear` standard deviations from 0, under the family's style
+    word where it has one, else in general. Any other text: a phrase is said to help when a sentence that names it has a
+    word of helping ("add", "improves", ...) and none of harming ("avoid", "worse", ...), and the reverse; for all
+    families.
     """
     found = read_evidence(text)
     if found is None:
         return {(phrase, family): _free_text(text, phrase) for phrase in shown for family in FAMILIES}
-    signs = {(e.phrase, e.word): (e.mean > CLEAR * e.sd) - (e.mean < -CLEAR * e.sd) for e in found.effects}
+    signs = {(e.phrase, e.word): (e.mean > clear * e.sd) - (e.mean < -clear * e.sd) for e in found.effects}
     return {
         (phrase, family): signs.get((phrase, STYLE_WORDS[family]), signs.get((phrase, ""), 0))
         for phrase in shown
@@ -177,10 +186,10 @@ def known_effects() -> Verdicts:
     return found
 
 
-def _tally(run: str, batch_size: int, results: int, said: Verdicts) -> Tally:
+def _tally(text: str, batch_size: int, results: int, said: Verdicts) -> Tally:
     truth, signs = known_effects(), {"helpful": 1, "harmful": -1}
     return Tally(
-        run,
+        text,
         batch_size,
         results,
         said={name: sum(verdict == sign for verdict in said.values()) for name, sign in signs.items()},

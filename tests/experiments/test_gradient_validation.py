@@ -44,6 +44,8 @@ def test_the_offline_gradient_is_read_under_the_familys_word_and_else_in_general
     assert [said["cel shading", family] for family in FAMILIES] == [1, 0, 0, 0]
     assert {said["blurry", family] for family in FAMILIES} == {-1}
     assert {said["8k", family] for family in FAMILIES} == {0}
+    signs = what_it_says(OFFLINE, {"cel shading"}, clear=0)
+    assert {signs["cel shading", family] for family in FAMILIES} == {1}, "every number has a sign"
 
 
 def test_free_text_names_a_phrase_by_the_words_of_its_sentence() -> None:
@@ -80,7 +82,7 @@ def test_precision_and_recall_by_hand() -> None:
         {"helpful": 1, "harmful": 2},
         {"helpful": 1, "harmful": 1},
     )
-    summary = _summary([tally, tally])
+    summary = _summary([tally, tally])  # counts as two: only equal gradients of runs are one
     assert summary["results"] == 12
     assert summary["helpful"]["precision"] == {"mean": 0.5, "ci95": [0.5, 0.5]}
     assert summary["helpful"]["recall"]["mean"] == 1.0
@@ -119,6 +121,7 @@ def test_runs_are_counted_by_batch_size_from_their_stored_facts(tmp_path: Path) 
         store.upsert(table, [row])
     store.close()
     found = validate_gradients([folder])
+    assert validate_gradients([folder, folder]) == found, "a gradient that two runs share counts once"
     first = found["batch_sizes"]["2"]["first"]
     assert first["gradients"] == first["results"] == 1
     assert first["helpful"]["precision"]["mean"] == 1.0

@@ -183,6 +183,12 @@ def test_configurations_are_compared_as_they_are(tmp_path: Path) -> None:
     assert gradients["shuffled"]["text"] not in ("", gradients["full"]["text"])
 
 
+def test_proposals_are_shared_unless_told_otherwise(tmp_path: Path) -> None:
+    for own, evidence in ((False, "lineage"), (True, "all")):
+        variants = stub_plan(tmp_path, own_proposals=own).variants
+        assert {config.loop.evidence for config in variants.values()} == {evidence}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
