@@ -29,9 +29,10 @@ def emit(value: Any) -> None:
 class Bar:
     """Progress as one line that is rewritten on a terminal, and as a line every ten seconds elsewhere."""
 
-    def __init__(self, expected: int, *, quiet: bool = False) -> None:
+    def __init__(self, expected: int, *, quiet: bool = False, of: str = "pictures") -> None:
         self._expected = max(1, expected)
         self._quiet = quiet
+        self._of = of
         self._started = time.monotonic()
         self._shown = -math.inf if console.is_terminal else self._started
         self._open = False
@@ -46,7 +47,7 @@ class Bar:
         self._shown = now
         share = min(1.0, done / max(self._expected, total))
         blocks = math.floor(share * 24)
-        line = f"[{'#' * blocks}{'.' * (24 - blocks)}] {done} of about {max(self._expected, total)} pictures"
+        line = f"[{'#' * blocks}{'.' * (24 - blocks)}] {done} of about {max(self._expected, total)} {self._of}"
         line += f"  {now - self._started:.0f} s  {doing}"
         if live:
             sys.stderr.write("\r\x1b[2K" + line[: console.width - 1])

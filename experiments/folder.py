@@ -13,6 +13,7 @@ from core.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = ("cache", "prompts.db")
+_TAKEN = ("refined", "refiners")
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def check_name(name: str) -> str:
     Raises:
         BadInput: not a plain name, so it could leave the home folder.
     """
-    if not _NAME.fullmatch(name) or name.startswith(_RESERVED):
+    if not _NAME.fullmatch(name) or name.startswith(_RESERVED) or name in _TAKEN:
         got = name if len(name) <= 80 else name[:77] + "..."
         raise BadInput(
             f"--run is {got!r}; expected letters, digits, '.', '_' or '-' (at most 64), not beginning with "
-            f"{' or '.join(_RESERVED)}; choose another name"
+            f"{' or '.join(_RESERVED)}, and not {' or '.join(_TAKEN)}; choose another name"
         )
     return name
 

@@ -12,7 +12,8 @@ from core.interfaces import ChatModel
 from core.records import Instruction, Refinement
 from core.scope import call_scope
 from core.seeding import derive_seed
-from core.text import text_id
+from core.text import digest, text_id
+from experiments.answers import Source
 from experiments.config import AgentsSection, RunConfig, parse_config
 from experiments.folder import RunFolder, existing_folder, read_json
 from experiments.renderer_facts import stored_window
@@ -23,47 +24,43 @@ from graph.lineage import seed_name
 from prompt_db.importers import MAX_CHARACTERS
 
 
-@dataclass(frozen=True)
-class Refined:
-    """Refinements in the order of the prompts; `notes` say what differs from the run."""
-
-    instruction: str
-    refinements: tuple[Refinement, ...]
-    notes: tuple[str, ...]
-
-
-def refine_prompts(
+@contextmanager
+def run_source(
     home: Path,
     run: str,
-    prompts: Sequence[str],
     *,
     instruction: str | None = None,
     llm: str | None = None,
     api_base: str | None = None,
-) -> Refined:
-    """Refine prompts as the run did: same role templates, exemplars, keep rule and seeds. The run stays as it is.
+    n: int = 1,
+) -> Iterator[Source]:
+    """Yield a source that refines as the run did: same role templates, exemplars, keep rule, seeds. The run stays.
 
     Args:
         home: folder of all runs.
         run: the run's name.
-        prompts: naive prompts.
         instruction: id of one of the run's instructions; by default its best.
         llm: another model than the run's.
         api_base: address of the model's server; keys are sent only to an address given here.
+        n: refinements a prompt, equal ones left out; the first is the run's.
 
     Raises:
-        BadInput: no such run or instruction, no result yet, a bad prompt, or templates that were changed.
-        ProviderError: the LLM provider refused.
+        BadInput: no such run or instruction, no result yet, or templates that were changed.
+        ProviderError: from `ask`, the LLM provider refused.
     """
-    texts = [checked_prompt(prompt) for prompt in prompts]
     folder = existing_folder(home, run)
     config = parse_config(read_json(folder.config_file), source=str(folder.config_file))
     arm = _instruction(folder, instruction)
     agents = _agents(config.agents, llm, api_base)
     chat = load_chat(agents, api_base=api_base)
     with open_refiner(folder, config, agents, arm, chat) as opened:
-        done = asyncio.run(_refine_all(opened, texts))
-    return Refined(arm.id, tuple(done), (*_untested(folder, config, agents), *opened.notes))
+        yield Source(
+            label=f"run {run}, instruction {arm.id}, {agents.llm}",
+            identity=digest([run, arm.id, arm.text, agents.model_dump(mode="json"), n]),
+            ask=lambda prompts: asyncio.run(_refine_all(opened, prompts, n)),
+            facts={"instruction": arm.id},
+            notes=(*_untested(folder, config, agents), *opened.notes),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,9 @@ class OpenRefiner:
     seed_name: str
     notes: tuple[str, ...]
 
-    def seed(self, prompt: str) -> int:
-        """Return the seed with which the run let the instruction refine a prompt (the first time)."""
-        return derive_seed("refine", self.run_seed, self.seed_name, text_id(prompt), 0)
+    def seed(self, prompt: str, replicate: int = 0) -> int:
+        """Return the seed with which the run let the instruction refine a prompt (the first time, or a later one)."""
+        return derive_seed("refine", self.run_seed, self.seed_name, text_id(prompt), replicate)
 
 
 @contextmanager
@@ -132,13 +129,17 @@ def open_refiner(
         library.close()
 
 
-async def _refine_all(opened: OpenRefiner, texts: Sequence[str]) -> list[Refinement]:
-    async def one(text: str) -> Refinement:
-        with call_scope(f"refine/{opened.arm}/{text_id(text)}/0"):
-            [refinement] = await opened.refiner.refine([text], seed=opened.seed(text))
+async def _refine_all(opened: OpenRefiner, texts: Sequence[str], n: int) -> list[list[Refinement]]:
+    async def one(text: str, replicate: int) -> Refinement:
+        with call_scope(f"refine/{opened.arm}/{text_id(text)}/{replicate}"):
+            [refinement] = await opened.refiner.refine([text], seed=opened.seed(text, replicate))
         return refinement
 
-    return list(await asyncio.gather(*(one(text) for text in texts)))
+    async def variants(text: str) -> list[Refinement]:
+        found = dict.fromkeys(await asyncio.gather(*(one(text, replicate) for replicate in range(n))))
+        return [refinement for refinement in found if not refinement.error] or list(found)[:1]
+
+    return list(await asyncio.gather(*map(variants, texts)))
 
 
 def checked_prompt(prompt: str) -> str:

@@ -25,6 +25,8 @@ OTHER_SCORERS: tuple[str, ...] = (f"pickscore={PICK}", f"aesthetic={AESTHETIC}",
 """What ``scoring.load_scorer`` takes for the scorers beside ``SCORER``; they learned from other pictures than it."""
 PIVOT: Path = ROOT / "pivot"
 """A frozen picture encoder, a CLIPVisionModel that gives 16 tokens; no scorer has it inside."""
+REFINERS: Path = ROOT / "refiners"
+"""Small refiners trained on this world, one folder each (`refiner.load_refiner`)."""
 JUDGE: Path = ROOT / "judge"
 PROMPTS: Path = ROOT / "prompts"
 """``train.jsonl`` and ``validation.jsonl`` with one {"prompt", "family"} a line."""

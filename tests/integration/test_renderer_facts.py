@@ -13,7 +13,7 @@ from core.records import RenderRequest
 from experiments.config import RunConfig
 from experiments.details import run_details
 from experiments.folder import RunFolder
-from experiments.refine import refine_prompts
+from experiments.refine import run_source
 from experiments.run import run
 from experiments.unread import Unread, unread_prompts, unread_warnings
 from experiments.wiring import Models
@@ -141,7 +141,8 @@ def test_brushup_refine_tells_the_generator_the_same_window(tmp_path: Path, monk
         "experiments.refine.refiner_factory",
         lambda chat, templates, settings, exemplars: asked.append(settings.window) or (lambda arm: Echo()),
     )
-    refine_prompts(tmp_path / "runs", "one", ["a cat"])
+    with run_source(tmp_path / "runs", "one") as source:
+        source.ask(["a cat"])
     assert asked == [40]
 
 
