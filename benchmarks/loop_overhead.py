@@ -45,7 +45,7 @@ from PIL import Image
 from agents import messages
 from agents.limits import Gate, Limits
 from core.progress import Silent
-from core.records import NAIVE, ChatRequest, Completion, RenderRequest, RenderResult, Score, ScoreItem
+from core.records import NAIVE, ChatRequest, Completion, RenderRequest, RenderResult, Score, ScoreItem, UnreadEnd
 from core.seeding import derive_seed
 from experiments.config import RunConfig, parse_config
 from experiments.folder import RunFolder, create_folder
@@ -107,9 +107,9 @@ class SleepingRenderer:
     reads_negative: bool = True
     window: int | None = None
 
-    def unread(self, prompt: str) -> str:  # noqa: ARG002 - the shape of Renderer
+    def unread(self, prompt: str) -> UnreadEnd:  # noqa: ARG002 - the shape of Renderer
         """Read every prompt to its end."""
-        return ""
+        return UnreadEnd()
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw; see Renderer."""

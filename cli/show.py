@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from experiments.details import ArmLine, RunDetails
     from experiments.folder import RunFolder
 
-_SHOWN = 60
-"""Characters of an unread end."""
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the run's events until it ends; Ctrl-C leaves.")]
 
 
@@ -74,13 +72,7 @@ def _show(details: "RunDetails", folder: "RunFolder") -> None:
     if details.gradient:
         what = details.gradient["text"] or f"none ({details.gradient['error']})"
         say(f"textual gradient of round {details.gradient['round']}, for {details.gradient['arm']}: {what}")
-    for note in details.renderer:
-        say(f"renderer: {note}")
-    for item in details.unread:
-        end = item.example if len(item.example) <= _SHOWN else item.example[:_SHOWN] + "..."
-        say(
-            f"{item.arm}: {item.longer} of {item.prompts} prompts go beyond the {details.window} tokens read, as {end!r}"
-        )
+    _show_renderer(details)
     for kind, count in details.failures.items():
         say(f"failed {count} x {kind}")
     if details.requests:
@@ -115,6 +107,14 @@ def _spread(parts: Mapping[str, float] | None, scale: float) -> str:
         f"standard deviation of scores by {spread}; correlation on common blocks {parts['rho']:.2f}: "
         f"pairing divides the pictures needed by {1 / (1 - parts['rho']):.1f}"
     )
+
+
+def _show_renderer(details: "RunDetails") -> None:
+    for note in details.renderer:
+        say(f"renderer: {note}")
+    for item in details.unread:
+        beyond = f"go beyond the {details.window} tokens read, as {item.sample()}"
+        say(f"{item.arm}: {item.longer} of {item.prompts} prompts {beyond}")
 
 
 def _stopped(reason: str | None) -> str:

@@ -18,6 +18,7 @@ from core.records import (
     ScoredPrompt,
     ScoreItem,
     TextualGradient,
+    UnreadEnd,
 )
 
 Table = Mapping[str, Mapping[str, float]]
@@ -108,8 +109,8 @@ class Renderer(Protocol):
     """Tokens of a prompt, without special ones, that its text encoder reads; of several the one that reads most. None:
     unknown."""
 
-    def unread(self, prompt: str) -> str:
-        """Return the end of a prompt that no text encoder reads, "" when all of it is read or that is not known."""
+    def unread(self, prompt: str) -> UnreadEnd:
+        """Return the end of a prompt that no text encoder reads; an empty one also when that is not known."""
         ...
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:

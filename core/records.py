@@ -84,6 +84,14 @@ class RenderRequest:
 
 
 @dataclass(frozen=True)
+class UnreadEnd:
+    """The end of a prompt that no text encoder reads, as text and in tokens; "" and 0 when all of it is read."""
+
+    text: str = ""
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
 class RenderResult:
     """A drawn picture, or the reason why there is none."""
 

@@ -209,11 +209,14 @@ def _charge(kind: str, pair: tuple[str, str]) -> str:
     return f"{kind}:{pair[0]}:{pair[1]}"
 
 
-def _unread(renderer: Renderer, request: RenderRequest) -> str:
-    """Return what is not read of a request's prompts."""
+def _unread(renderer: Renderer, request: RenderRequest) -> dict[str, object]:
+    """Return what is not read of a request's prompts, as columns."""
     negative = with_fixed(request, renderer.settings).negative_prompt if renderer.reads_negative else ""
     ends = (renderer.unread(request.prompt), renderer.unread(negative))
-    return " / ".join(end for end in ends if end)
+    return {
+        "unread": " / ".join(end.text for end in ends if end.text),
+        "unread_tokens": sum(end.tokens for end in ends),
+    }
 
 
 def _store_renders(
@@ -226,7 +229,7 @@ def _store_renders(
             "key": key,
             "prompt": request.prompt,
             "negative": request.negative_prompt,
-            "unread": _unread(bench.renderer, request),
+            **_unread(bench.renderer, request),
             "cached": int(cached),
             "error": error,
         }

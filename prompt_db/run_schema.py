@@ -97,4 +97,16 @@ def _add_unread_prompts(database: Database) -> None:
     database.execute("ALTER TABLE render ADD COLUMN unread TEXT")
 
 
-RUN_MIGRATIONS = (_create_tables, _add_tokens_and_money, _add_requests, _add_negative_prompts, _add_unread_prompts)
+def _add_unread_tokens(database: Database) -> None:
+    """Let a picture say how many tokens that end has."""
+    database.execute("ALTER TABLE render ADD COLUMN unread_tokens INTEGER")
+
+
+RUN_MIGRATIONS = (
+    _create_tables,
+    _add_tokens_and_money,
+    _add_requests,
+    _add_negative_prompts,
+    _add_unread_prompts,
+    _add_unread_tokens,
+)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from core.errors import BadInput
-from core.records import RenderRequest, RenderResult
+from core.records import RenderRequest, RenderResult, UnreadEnd
 from rendering.arguments import arguments_of
 from rendering.checks import result_of, unencodable
 from rendering.memory import free_memory, is_out_of_memory
@@ -66,9 +66,9 @@ class DiffusersRenderer:
             **_unusual(loaded),
         }
 
-    def unread(self, prompt: str) -> str:
+    def unread(self, prompt: str) -> UnreadEnd:
         """Return the end of a prompt that no text encoder reads."""
-        return "" if unencodable(RenderRequest(prompt, 0)) else unread_by_all(self._encoders, prompt)
+        return UnreadEnd() if unencodable(RenderRequest(prompt, 0)) else unread_by_all(self._encoders, prompt)
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw at most `chunk` requests. A picture that is not finite or wholly black comes back as an error.

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from core.errors import BadInput, BrushupError
-from core.records import RenderRequest, RenderResult
+from core.records import RenderRequest, RenderResult, UnreadEnd
 from core.text import one_line
 from rendering.checks import unencodable
 from rendering.negative import with_fixed
@@ -134,9 +134,9 @@ class ServerRenderer(ABC):
     reads_negative = True
     window: int | None = None
 
-    def unread(self, prompt: str) -> str:  # noqa: ARG002 - a server does not say what its text encoder reads
-        """Return ""."""
-        return ""
+    def unread(self, prompt: str) -> UnreadEnd:  # noqa: ARG002 - a server does not say what its text encoder reads
+        """Know nothing."""
+        return UnreadEnd()
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         """Draw at most `chunk` requests, one after the other.

@@ -5,6 +5,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+from core.records import UnreadEnd
+
 _LARGEST = 10**6
 """A tokenizer without a limit of its own says a number far above this."""
 
@@ -21,11 +23,12 @@ class Encoder:
     tokenizer: Any
     tokens: int
 
-    def unread(self, prompt: str) -> str:
+    def unread(self, prompt: str) -> UnreadEnd:
         """Return the end of the prompt that this encoder does not read."""
         found = self.tokenizer(prompt, add_special_tokens=False, truncation=False, return_offsets_mapping=True)
         offsets = found["offset_mapping"]
-        return prompt[offsets[self.tokens][0] :].strip() if len(offsets) > self.tokens else ""
+        dropped = len(offsets) - self.tokens
+        return UnreadEnd(prompt[offsets[self.tokens][0] :].strip(), dropped) if dropped > 0 else UnreadEnd()
 
 
 def encoders_of(pipeline: Any) -> tuple[Encoder, ...]:
@@ -48,9 +51,9 @@ def encoders_of(pipeline: Any) -> tuple[Encoder, ...]:
     return tuple(found)
 
 
-def unread_by_all(encoders: tuple[Encoder, ...], prompt: str) -> str:
+def unread_by_all(encoders: tuple[Encoder, ...], prompt: str) -> UnreadEnd:
     """Return the end of a prompt that no encoder reads: what any one of them reads counts as read."""
-    return min((encoder.unread(prompt) for encoder in encoders), key=len, default="")
+    return min((encoder.unread(prompt) for encoder in encoders), key=lambda end: len(end.text), default=UnreadEnd())
 
 
 def window_note(encoders: tuple[Encoder, ...]) -> str:

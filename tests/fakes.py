@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from agents import make_chat_model
-from core.records import RenderRequest, RenderResult, Score, ScoreItem
+from core.records import RenderRequest, RenderResult, Score, ScoreItem, UnreadEnd
 from core.seeding import generator
 from core.text import phrases
 from experiments.wiring import Models
@@ -35,9 +35,10 @@ class FakeRenderer:
     drawn: list[RenderRequest] = field(default_factory=list)
     broken: bool = False
 
-    def unread(self, prompt: str) -> str:
+    def unread(self, prompt: str) -> UnreadEnd:
         """Words beyond the window: here a token is a word."""
-        return "" if self.window is None else " ".join(prompt.split()[self.window :])
+        words = [] if self.window is None else prompt.split()[self.window :]
+        return UnreadEnd(" ".join(words), len(words))
 
     def render(self, requests: Sequence[RenderRequest]) -> list[RenderResult]:
         assert 0 < len(requests) <= self.chunk

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import BrushupError
 from core.progress import Silent
-from core.records import RenderRequest
+from core.records import RenderRequest, UnreadEnd
 from experiments.config import RunConfig
 from experiments.details import run_details
 from experiments.folder import RunFolder
@@ -71,7 +71,9 @@ def go(folder: RunFolder, config: RunConfig, renderer: FakeRenderer, progress: S
 def render_rows(folder: RunFolder) -> list[dict[str, Any]]:
     store = RunStore.reader(folder.database)
     try:
-        return store.rows("SELECT key, prompt, seed, unread FROM render JOIN block ON block.id = block_id")
+        return store.rows(
+            "SELECT key, prompt, seed, unread, unread_tokens FROM render JOIN block ON block.id = block_id"
+        )
     finally:
         store.close()
 
@@ -117,7 +119,7 @@ def test_prompts_beyond_the_window_are_stored_told_and_shown(tmp_path: Path) -> 
     folder, renderer = stub_folder(tmp_path, config), FakeRenderer(window=6)
     summary = go(folder, config, renderer)
     rows = render_rows(folder)
-    assert all(row["unread"] == renderer.unread(row["prompt"]) for row in rows)
+    assert all(UnreadEnd(row["unread"], row["unread_tokens"]) == renderer.unread(row["prompt"]) for row in rows)
     longer = [item for item in summary["unread"] if item["arm"] == summary["best_instruction"]["id"]]
     [warning] = [text for text in summary["warnings"] if "refined prompts" in text]
     [item] = longer
@@ -168,11 +170,16 @@ def test_runs_of_an_earlier_version_have_nothing_unread(tmp_path: Path) -> None:
 
 
 def test_warnings_name_the_users_prompts_and_the_best_instruction_first() -> None:
-    found = [Unread("r1c1", 10, 9, "far away"), Unread("r2c1", 10, 1, "x" * 99), Unread("naive", 4, 2, "very")]
+    found = [
+        Unread("r1c1", 10, 9, "far away", 2),
+        Unread("r2c1", 10, 1, "x" * 99, 40),
+        Unread("naive", 4, 2, "very", 1),
+    ]
     assert unread_warnings(found, 75, "r2c1") == [
-        "your own: 2 of 4 prompts are longer than the 75 tokens that the text encoder reads; unread e.g. 'very'",
+        "your own: 2 of 4 prompts are longer than the 75 tokens that the text encoder reads; unread e.g. 'very' "
+        "(1 token)",
         "r2c1: 1 of 10 refined prompts is longer than the 75 tokens that the text encoder reads; unread e.g. "
-        f"'{'x' * 60}...'; 1 other instruction has some too",
+        f"'{'x' * 60}...' (40 tokens); 1 other instruction has some too",
     ]
     assert unread_warnings(found[:1], 75, "r2c1")[0].startswith("r1c1: 9 of 10 refined prompts are longer")
     assert unread_warnings([], 75, "r2c1") == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.errors import BadInput
-from core.records import RenderRequest
+from core.records import RenderRequest, UnreadEnd
 from rendering import RenderSettings, load_renderer, render_key
 from rendering.infotext import infotext
 from tests.fixtures.tiny_pipelines import PIPELINES, SIDE, save_pipeline
@@ -100,9 +100,11 @@ WINDOWS = {"sd1": 75, "sd-turbo": 75, "sdxl": 75, "sd3": 255, "flux": 511}
 def test_what_no_encoder_reads_is_told_and_is_exactly_what_does_not_count(renderers, name):
     renderer = renderers[name]
     assert renderer.window == WINDOWS[name]
-    tail = renderer.unread(LONG)
+    end = renderer.unread(LONG)
+    tail = end.text
     assert LONG.strip().endswith(tail)
-    assert (renderer.unread("a cat"), renderer.unread(""), renderer.unread("\ud800")) == ("", "", "")
+    assert {renderer.unread(text) for text in ("a cat", "", "\ud800")} == {UnreadEnd()}
+    assert renderer.unread(LONG.strip()).tokens == sum(character != " " for character in tail)
     letters = sum(character != " " for character in LONG.strip()[: -len(tail)]) if tail else 0
     assert (letters == renderer.window) if tail else (name == "flux"), "in these tokenizers a token is a letter"
     if tail:
