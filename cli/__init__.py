@@ -17,6 +17,7 @@ def commands() -> dict[str, Callable[..., Any]]:
     from cli.runs import runs
     from cli.show import show
     from cli.simulate import simulate
+    from cli.train import train
 
     return {
         "optimize": optimize,
@@ -29,5 +30,6 @@ def commands() -> dict[str, Callable[..., Any]]:
         "export": export,
         "simulate": simulate,
         "refine": refine,
+        "train": train,
         "doctor": doctor,
     }

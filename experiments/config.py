@@ -276,7 +276,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
     Raises:
         BadInput: missing file, broken TOML, unknown key, wrong type or range.
     """
-    raw = _read_toml(path) if path else {}
+    raw = read_toml(path) if path else {}
     for flag, value in overrides.items():
         if value is not None:
             section, key = FLAGS[flag].split(".")
@@ -320,7 +320,12 @@ def _one_line(error: ValidationError, source: str) -> str:
     return f"{key}{flag} is {got} in {source}; expected: {first['msg'].removeprefix('Input should be ')}"
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises:
+        BadInput: it is missing or broken.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,0 +1,161 @@
+"""Recipes of fine-tuned language models: BeautifulPrompt, NeuroPrompts, Promptist, Rew-Syn, Rew-Log. Imports torch."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.errors import BadInput
+from experiments.folder import write_json
+from experiments.training.config import STYLE_OF
+from experiments.training.data import held_out
+from experiments.training.workshop import Workshop
+from prompt_db.prompt_pairs import PromptPair
+from refiner import ppo
+from refiner.causal import CATEGORIES_FILE
+from refiner.constraints import categories_of
+from refiner.data import beautiful_pairs, continuation_pairs, improving_pairs, prefixes
+from refiner.lm import build_lm, load_tokenizer
+from refiner.policies import CausalPolicy
+from refiner.presets import LanguageConfig
+from refiner.prompting import Prompting, prompting_of
+from refiner.rewards import RewardFunction
+from refiner.sft import SftPair, save_causal, train_sft
+from refiner.text_reward import Judged, Reading, TextReward, text_rewards, train_text_reward
+from refiner.tokenizer import train_tokenizer
+from refiner.training import seed_everything
+
+_BEAUTY = "aesthetic"
+"""Scorers with this in their names do not look at the user's prompt; nor do models that stand for them."""
+
+
+def train_language(shop: Workshop) -> None:
+    """Train what the configuration says and write its folder.
+
+    Raises:
+        BadInput: data that cannot be used, or a model that does not load.
+        BudgetReached: a cap on drawing.
+    """
+    config = shop.config
+    texts, tokenizer = _tokenizer(shop)
+    pairs = _pairs(shop, texts, tokenizer)
+    users: Sequence[str] = ()
+    if "ppo" in config.stages:
+        users = _users(shop, pairs)
+    fit_language(shop, tokenizer, pairs, users, texts)
+
+
+def fit_language(
+    shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair], users: Sequence[str], texts: Sequence[str]
+) -> None:
+    """Train a language model on pairs, then by reinforcement on users' prompts if there are any; write its folder.
+
+    Args:
+        shop: where.
+        tokenizer: of the language model.
+        pairs: what it learns to write.
+        users: what reinforcement starts from; none leaves it out.
+        texts: professional prompts, which the refiner's own categories are made of.
+    """
+    config, model = shop.config, _model(shop)
+    style = {"style": STYLE_OF[config.refiner], **config.answering}
+    prompting = prompting_of(style, "answering")
+    training, evaluation = held_out(pairs, config.data.holdout, config.data.seed, key=lambda pair: pair.low)
+    shop.progress.note(f"sft: {len(training)} pairs, {len(evaluation)} held out")
+    seed_everything(config.seed)
+    lm = build_lm(model.lm, tokenizer)
+    sft = [[_example(prompting, pair) for pair in part] for part in (training, evaluation)]
+    found = train_sft(
+        lm, tokenizer, sft[0], model.sft, shop.stage("sft"), evaluation=sft[1], max_tokens=model.max_tokens
+    )
+    shop.done("sft", model.sft, found)
+    shop.reader.facts |= {"sft pairs": len(training), "sft pairs held out": len(evaluation)}
+    if users:
+        reward = _reward(shop, tokenizer, training)
+        policy = CausalPolicy(lm, tokenizer, prompting.source, prompting.result)
+        shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo")))
+        shop.reader.facts["ppo prompts"] = len(users)
+    save_causal(shop.out, lm, tokenizer, shop.manifest("causal", model.lm.base, style))
+    if config.on_miniworld and (own := categories_of(texts)):
+        write_json(shop.out / CATEGORIES_FILE, {category: list(terms) for category, terms in own.items()})
+
+
+def _model(shop: Workshop) -> LanguageConfig:
+    model = shop.config.model
+    if not isinstance(model, LanguageConfig):
+        raise BadInput(f"model: got a pivot refiner's, expected a language model's for {shop.config.refiner}")
+    return model
+
+
+def _example(prompting: Prompting, pair: PromptPair) -> SftPair:
+    return SftPair(prompting.source(pair.low), prompting.target(pair.low, pair.high))
+
+
+def _tokenizer(shop: Workshop) -> tuple[list[str], Any]:
+    """Return professional prompts, and the base's tokenizer, or one that learned from these and from the data."""
+    base = _model(shop).lm.base
+    texts = shop.reader.prompts() if shop.config.refiner == "neuroprompts" or not base else []
+    return texts, load_tokenizer(base) if base else learned_tokenizer(shop, texts)
+
+
+def learned_tokenizer(shop: Workshop, texts: Sequence[str]) -> Any:
+    """Return a vocabulary that was learned from professional prompts."""
+    return train_tokenizer(texts, shop.config.vocabulary)
+
+
+def _pairs(shop: Workshop, texts: Sequence[str], tokenizer: Any) -> list[PromptPair]:
+    """Return what is learned in supervised training, as the papers select it."""
+    kind, reader = shop.config.refiner, shop.reader
+    if kind == "neuroprompts":
+        selection = continuation_pairs(texts)
+    elif kind == "beautifulprompt":
+        pairs, config = reader.pairs(), shop.config.data
+        selection = beautiful_pairs(pairs, _counter(tokenizer), config.filter, seed=config.seed)
+    elif kind == "promptist":
+        return reader.pairs()
+    else:
+        pairs = reader.pairs() if kind == "rew-syn" else reader.session_pairs()
+        gains = shop.gains([pair.low for pair in pairs], [pair.high for pair in pairs])
+        selection = improving_pairs(pairs, gains)
+    reader.facts["selected pairs"] = str(selection)
+    if not selection.items:
+        raise BadInput(f"training pairs: got none ({selection}), expected some; loosen the filters, or give more data")
+    return list(selection.items)
+
+
+def _counter(tokenizer: Any) -> Callable[[str], int]:
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _users(shop: Workshop, pairs: Sequence[PromptPair]) -> Sequence[str]:
+    """Return what reinforcement starts from: prefixes, plain prompts of the pairs, or users' prompts."""
+    kind, config = shop.config.refiner, shop.config.data
+    if kind == "neuroprompts":
+        return prefixes([pair.high for pair in pairs], config.prefix).items
+    if kind == "beautifulprompt":
+        return list(dict.fromkeys(pair.low for pair in pairs))
+    return shop.reader.users()
+
+
+def _reward(shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair]) -> RewardFunction:
+    """Return the judge of refined prompts: pictures, or models that read, learned from pictures of the pairs."""
+    if shop.config.reward.by == "pictures":
+        return shop.reward
+    lows = [pair.low for pair in pairs]
+    prompts, texts = [*lows, *lows], [*lows, *(pair.high for pair in pairs)]
+    scores = shop.table().scores(prompts, texts, shop.config.data.seed, seeds=shop.config.reward.seeds)
+    models = {}
+    for name, values in scores.items():
+        judged = [Judged(p, t, v) for p, t, v in zip(prompts, texts, values, strict=True) if v is not None]
+        models[name] = _text_reward(shop, tokenizer, name, judged)
+    written = {pair.low: pair.high for pair in reversed(pairs)}
+    return text_rewards(models, lambda prompt: written.get(prompt, prompt))
+
+
+def _text_reward(shop: Workshop, tokenizer: Any, name: str, judged: Sequence[Judged]) -> TextReward:
+    config = shop.config
+    seed_everything(config.seed)
+    template = "{refined}" if _BEAUTY in name else Reading().template
+    model = TextReward(build_lm(_model(shop).lm, tokenizer), tokenizer, Reading(template, _model(shop).max_tokens))
+    training, evaluation = held_out(judged, config.data.holdout, config.data.seed, key=lambda row: row.prompt)
+    stage, how = f"reward-{name}", config.reward.text
+    shop.done(stage, how, train_text_reward(model, training, how, shop.stage(stage), evaluation))
+    return model.requires_grad_(False)

@@ -1,0 +1,90 @@
+"""The recipe of PRIP: E from preferred pictures, D from good ones, then E by reinforcement through D. Imports torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import miniworld
+from core.errors import BadInput
+from experiments.training.config import MINIWORLD
+from experiments.training.data import held_out
+from experiments.training.language import learned_tokenizer
+from experiments.training.workshop import Workshop
+from refiner import ppo
+from refiner.prip.config import PripConfig
+from refiner.prip.data import PromptPicture
+from refiner.prip.model import build_prip, save_pretrained
+from refiner.prip.pivot import ClipPivot, PivotEncoder, QFormerPivot, encode_files
+from refiner.prip.policy import PripPolicy
+from refiner.prip.stages import PromptPivot, train_decoder, train_encoder
+from refiner.training import seed_everything
+
+
+def train_pivot(shop: Workshop) -> None:
+    """Train what the configuration says and write its folder.
+
+    Raises:
+        BadInput: data that cannot be used, or a model that does not load.
+        BudgetReached: a cap on drawing.
+    """
+    preferred, system = shop.reader.pictures(shop.score)
+    users = shop.reader.users() if "ppo" in shop.config.stages else []
+    fit_pivot(shop, preferred, system, users)
+
+
+def fit_pivot(
+    shop: Workshop, preferred: Sequence[PromptPicture], system: Sequence[PromptPicture], users: Sequence[str]
+) -> None:
+    """Train E on users' prompts and their best pictures, D on good pictures and their prompts, and write the folder.
+
+    Args:
+        shop: where.
+        preferred: for E.
+        system: for D.
+        users: what reinforcement starts from; none leaves it out.
+    """
+    config, model = shop.config, _model(shop)
+    own = not (model.encoder.base and model.decoder.lm.base)
+    tokenizer: Any = learned_tokenizer(shop, shop.reader.prompts()) if own else None
+    encoder = _picture_encoder(config.data.pivot)
+    if (encoder.vectors, encoder.width) != (model.encoder.queries, model.encoder.pivot_width):
+        raise BadInput(
+            f"model.encoder: got pivots of {model.encoder.queries} x {model.encoder.pivot_width}, expected "
+            f"{encoder.vectors} x {encoder.width} as {encoder.name} gives; change queries and pivot_width"
+        )
+    pivots = _pivots(encoder, sorted({picture.path for picture in (*preferred, *system)}))
+    seed_everything(config.seed)
+    prip = build_prip(model, tokenizer)
+    settings = {"e": model.user_pivot, "d": model.pivot_system}
+    for stage, pictures, train in (("e", preferred, train_encoder), ("d", system, train_decoder)):
+        if stage in config.stages:
+            parts = held_out(pictures, config.data.holdout, config.data.seed, key=lambda picture: picture.prompt)
+            training, evaluation = ([PromptPivot(p.prompt, pivots[p.path]) for p in part] for part in parts)
+            shop.progress.note(f"{stage}: {len(training)} pictures, {len(evaluation)} held out")
+            shop.done(stage, settings[stage], train(prip, training, settings[stage], shop.stage(stage), evaluation))
+            shop.reader.facts |= {f"{stage} pictures": len(training), f"{stage} pictures held out": len(evaluation)}
+    if users:
+        policy: Any = PripPolicy(prip)
+        found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"))
+        shop.done("ppo", model.ppo, found)
+        shop.reader.facts["ppo prompts"] = len(users)
+    base = ", ".join(name for name in (model.encoder.base, model.decoder.lm.base) if name)
+    save_pretrained(shop.out, prip, shop.manifest("prip", base, {"answering": dict(config.answering)}))
+
+
+def _model(shop: Workshop) -> PripConfig:
+    model = shop.config.model
+    if not isinstance(model, PripConfig):
+        raise BadInput("model: got a language model's, expected a pivot refiner's for prip")
+    return model
+
+
+def _picture_encoder(source: str) -> PivotEncoder:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return ClipPivot(miniworld.PIVOT) if source == MINIWORLD else QFormerPivot(source, device)
+
+
+def _pivots(encoder: PivotEncoder, files: Sequence[Path]) -> dict[Path, torch.Tensor]:
+    return dict(zip(files, encode_files(encoder, files), strict=True))

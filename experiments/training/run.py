@@ -1,0 +1,135 @@
+"""`brushup train`: from a configuration to a refiner's folder; the same command goes on where it was stopped."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadInput, Interrupted
+from core.progress import Progress
+from core.text import digest
+from experiments.training.config import MINIWORLD, PAPER, TrainingConfig, load_training
+from experiments.training.data import Reader
+from experiments.training.workshop import Workshop, plain
+from refiner.folder import MANIFEST_FILE, read_manifest
+
+RECIPE = "recipe"
+"""Name of a fact in a refiner's manifest: digest of the configuration that it was trained with."""
+
+
+def train(
+    home: Path,
+    refiner: str,
+    source: str | None,
+    settings: Sequence[str],
+    progress: Progress,
+    *,
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Train a refiner.
+
+    Args:
+        home: folder of all runs; its cache keeps pictures and scores.
+        refiner: a name of `experiments.training.config.KINDS`.
+        source: a TOML file, `miniworld` or `paper`; None = `miniworld`.
+        settings: `KEY=VALUE`, over the file.
+        progress: told what happens.
+        out: the refiner's folder; by default `HOME/refiners/NAME`, by the file's name or the refiner's.
+
+    Returns:
+        `refiner` (the folder), `label`, `data`, `figures`.
+
+    Raises:
+        BadInput: a bad configuration or bad data; or the folder holds something else.
+        BudgetReached: a cap on drawing; raise it, and the same command goes on.
+        Interrupted: Ctrl-C; the same command goes on.
+    """
+    config = load_training(refiner, source, settings)
+    names = {None: refiner, MINIWORLD: refiner, PAPER: f"{refiner}-paper"}
+    place = out or home / "refiners" / (names.get(source) or Path(str(source)).stem)
+
+    def recipe(shop: Workshop) -> None:
+        if config.refiner == "prip":
+            from experiments.training.pivot import train_pivot
+
+            train_pivot(shop)
+        else:
+            from experiments.training.language import train_language
+
+            train_language(shop)
+
+    return make(home, place, config, recipe, progress)
+
+
+def make(
+    home: Path,
+    out: Path,
+    config: TrainingConfig,
+    recipe: Callable[[Workshop], None],
+    progress: Progress,
+    *,
+    facts: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Follow a recipe to a refiner's folder, or find that it was followed.
+
+    Args:
+        home: folder of all runs.
+        out: the refiner's folder.
+        config: what is trained.
+        recipe: trains it and writes the folder.
+        progress: told what happens.
+        facts: more that decides the result, for the card.
+
+    Raises:
+        BadInput: as `train`.
+    """
+    known = digest(plain([asdict(config), facts or {}]))
+    out = out.absolute()
+    if (out / MANIFEST_FILE).is_file():
+        if read_manifest(out).data.get(RECIPE) != known:
+            raise BadInput(f"{out} holds a refiner of another recipe; name another --out, or remove it")
+        progress.note(f"{out} is trained already")
+    else:
+        reader = Reader(config.data, home / "refiners" / ".data", {RECIPE: known, **(facts or {})})
+        shop = Workshop(config, home, out, reader, progress)
+        with _told(progress), _resumable():
+            try:
+                recipe(shop)
+            finally:
+                shop.close()
+    manifest = read_manifest(out)
+    return {
+        "refiner": str(out),
+        "label": manifest.label,
+        "data": dict(manifest.data),
+        "figures": dict(manifest.figures),
+    }
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; give the same command again to go on from the last checkpoint") from None
+
+
+@contextmanager
+def _told(progress: Progress) -> Iterator[None]:
+    """Pass on what training logs."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            progress.note(("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage())
+
+    handler, logger = Handler(), logging.getLogger("refiner")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

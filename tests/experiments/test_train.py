@@ -1,0 +1,260 @@
+"""`brushup train`: every recipe end to end on tiny models; killed and resumed; configurations; what is read."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+import experiments.training.workshop
+from core.errors import BadInput, BudgetReached, Interrupted
+from core.progress import Silent
+from core.records import RenderRequest, Score, ScoreItem
+from core.seeding import generator
+from experiments.training.config import FOLDER, KINDS, PAPER, load_training
+from experiments.training.data import Reader, held_out
+from experiments.training.run import train
+from miniworld.datasets.pairs import write_pairs
+from refiner import load_refiner, read_manifest
+from tests.fakes import FakeRenderer
+
+pytestmark = pytest.mark.slow
+TINY = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 192}
+T5 = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+BOTH = ("model.ppo.steps=2", "model.ppo.batch_size=4", "model.ppo.max_new_tokens=6", "model.ppo.checkpoint_every=1")
+LANGUAGE = (
+    *BOTH, f"model.lm.shape={str(TINY).replace(':', '=')}", "model.sft.max_steps=2", "model.sft.batch_size=4",
+    "data.count=40", "data.most=40", "data.holdout=4",
+)  # fmt: skip
+PIVOT = (
+    *BOTH, f"model.decoder.lm.shape={str(TINY).replace(':', '=')}", f"model.encoder.shape={str(T5).replace(':', '=')}",
+    "model.user_pivot.max_steps=2", "model.pivot_system.max_steps=2", "data.holdout=2", "data.most=40",
+)  # fmt: skip
+
+
+class Plain(FakeRenderer):
+    def _draw(self, request: RenderRequest) -> Image.Image:
+        red, green, blue = generator(request.prompt, request.seed).integers(256, size=3).tolist()
+        return Image.new("RGB", (8, 8), (red, green, blue))
+
+
+@dataclass
+class Colour:
+    """Scores one channel of the first pixel; beauty does not look at the prompt."""
+
+    name: str = "red"
+    revision: str = "1"
+    chunk: int = 8
+    items: int = 0
+
+    def score(self, items: Sequence[ScoreItem]) -> list[Score]:
+        self.items += len(items)
+        channel = ("red", "green", "blue").index(self.name.split("-")[0])
+        return [Score(item.image.getpixel((0, 0))[channel] / 255) for item in items]
+
+
+@dataclass
+class World:
+    renderer: Plain = field(default_factory=Plain)
+    scorers: tuple[Colour, ...] = field(default_factory=lambda: (Colour("red"), Colour("green-aesthetic")))
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    found = World()
+    monkeypatch.setattr(experiments.training.workshop, "load_models", lambda config: (found.renderer, found.scorers))
+    monkeypatch.setattr(experiments.training.workshop, "load_scorer", lambda name: Colour())
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Three pictures each of ten prompts, as DiffusionDB's parts."""
+    part = tmp_path / "log" / "part-000001"
+    part.mkdir(parents=True)
+    entries = {}
+    for k in range(30):
+        Image.new("RGB", (64, 64), (8 * k, 255 - 8 * k, 0)).save(part / f"{k}.png")
+        entries[f"{k}.png"] = {"p": f"a red boat {k // 3}, oil, moody", "se": k, "c": 7.0, "st": 5, "sa": "ddim"}
+    (part / "part-000001.json").write_text(json.dumps(entries))
+    return tmp_path / "log"
+
+
+def go(tmp: Path, kind: str, *settings: str) -> dict[str, Any]:
+    return train(tmp / "runs", kind, None, settings, Silent())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "prip"])
+def test_a_language_model(tmp_path: Path, world: World, kind: str) -> None:
+    weights = 'model.ppo.reward_weights={ "red" = 0.7, "green-aesthetic" = 0.3 }'
+    done = go(tmp_path, kind, *LANGUAGE, weights)
+    manifest = read_manifest(Path(done["refiner"]))
+    assert manifest.kind == "causal"
+    assert "miniworld" in manifest.label
+    assert list(manifest.training) == ["sft", "ppo"]
+    assert manifest.training["ppo"]["steps"] == 2
+    assert {"sft/loss", "ppo/objective/scores"} <= set(manifest.figures)
+    assert manifest.data["renders"] == len(world.renderer.drawn)
+    assert (tmp_path / "runs/refiners" / kind) == Path(done["refiner"])
+    refiner: Any = load_refiner(done["refiner"])
+    assert refiner.manifest.label == done["label"]
+    history = json.loads((tmp_path / f"runs/refiners/{kind}.training/ppo.json").read_text())
+    assert [row["step"] for row in history] == [1, 2]
+    if kind.startswith("rew"):
+        assert "not better by" in manifest.data["selected pairs"]
+
+
+def test_each_step_of_reinforcement_sees_fresh_seeds_and_pairs_are_drawn_from_one(tmp_path: Path, world: World) -> None:
+    go(tmp_path, "promptist", *LANGUAGE, 'stages=["sft","ppo"]')
+    by_seed: dict[int, int] = {}
+    for request in world.renderer.drawn:
+        by_seed[request.seed] = by_seed.get(request.seed, 0) + 1
+    assert len(by_seed) == 8, "two steps of four prompts"
+    assert set(by_seed.values()) <= {1, 2}, "the user's prompt and the refined one"
+
+
+def test_rewards_that_read(tmp_path: Path, world: World) -> None:
+    done = go(tmp_path, "beautifulprompt", *LANGUAGE, "reward.by=text", "model.ppo.reward_weights={}")
+    manifest = read_manifest(Path(done["refiner"]))
+    assert {"reward-red", "reward-green-aesthetic"} <= set(manifest.training)
+    pairs = manifest.data["sft pairs"]
+    assert len(world.renderer.drawn) <= 2 * pairs, "nothing is drawn for the steps of reinforcement"
+
+
+def test_a_pivot_refiner(tmp_path: Path, world: World, log: Path) -> None:
+    done = go(tmp_path, "prip", *PIVOT, f"data.log={log}")
+    manifest = read_manifest(Path(done["refiner"]))
+    assert manifest.kind == "prip"
+    assert list(manifest.training) == ["e", "d", "ppo"]
+    assert manifest.data["preferred pictures"] == 10
+    assert manifest.data["e pictures"] + manifest.data["e pictures held out"] == 10
+    assert manifest.data["log"].endswith("30 pictures of 10 prompts")
+    assert manifest.data["system-language pictures"] < 30
+    assert world.scorers[0].items > 0
+    refiner: Any = load_refiner(done["refiner"])
+    assert refiner.manifest == manifest
+
+
+def weights_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*.safetensors"))}
+
+
+@pytest.mark.parametrize("kind", ["neuroprompts", "prip"])
+def test_killed_and_started_again_is_the_same(
+    tmp_path: Path, world: World, log: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = PIVOT if kind == "prip" else LANGUAGE
+    settings = (*settings, f"data.log={log}", "model.ppo.steps=3")
+    whole = go(tmp_path / "whole", kind, *settings)
+    expected, drawn = weights_of(Path(whole["refiner"])), list(world.renderer.drawn)
+    world.renderer.drawn.clear()
+    real = world.renderer.render
+
+    def killed_in_step_two(requests: Sequence[RenderRequest]) -> Any:
+        if len(world.renderer.drawn) >= 10:
+            raise KeyboardInterrupt
+        return real(requests)
+
+    monkeypatch.setattr(world.renderer, "render", killed_in_step_two)
+    with pytest.raises(Interrupted, match="same command"):
+        go(tmp_path / "killed", kind, *settings)
+    assert not (tmp_path / f"killed/runs/refiners/{kind}").exists()
+    monkeypatch.setattr(world.renderer, "render", real)
+    resumed = go(tmp_path / "killed", kind, *settings)
+    assert weights_of(Path(resumed["refiner"])) == expected
+    assert len(world.renderer.drawn) == len(drawn), "nothing is drawn twice"
+    assert go(tmp_path / "killed", kind, *settings) == resumed
+    with pytest.raises(BadInput, match="another recipe"):
+        go(tmp_path / "killed", kind, *settings, "seed=1")
+
+
+def test_a_cap_on_pictures_is_never_overshot(tmp_path: Path, world: World) -> None:
+    with pytest.raises(BudgetReached, match="--max-renders"):
+        go(tmp_path, "neuroprompts", *LANGUAGE, "budget.max_renders=9")
+    assert len(world.renderer.drawn) <= 9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shipped_configurations(kind: str) -> None:
+    small, paper = load_training(kind), load_training(kind, PAPER)
+    assert (small.size, paper.size) == ("miniworld", "paper")
+    assert small.on_miniworld
+    assert not paper.on_miniworld
+    assert {f"{kind}.toml", f"{kind}-miniworld.toml"} <= {file.name for file in FOLDER.glob("*.toml")}
+
+
+def test_the_papers_thresholds() -> None:
+    prip, beautiful = load_training("prip", PAPER), load_training("beautifulprompt", PAPER)
+    assert (prip.data.min_clip, prip.data.min_aesthetic) == (0.28, 5.2)
+    assert (beautiful.data.filter.min_pick, beautiful.data.filter.min_tokens) == (18.5, 25)
+    assert beautiful.model.ppo.reward_weights == {"pickscore": 0.7, "aesthetic": 0.3}
+    assert prip.model.ppo.batch_size == 512
+
+
+@pytest.mark.parametrize(
+    ("call", "parts"),
+    [
+        (lambda: load_training("gpt"), "expected one of prip"),
+        (lambda: load_training("prip", "no.toml"), "no config file at no.toml"),
+        (lambda: load_training("prip", str(FOLDER / "promptist.toml")), "another refiner than prip"),
+        (lambda: load_training("prip", None, ["data.colour=1"]), "'colour'.*expected one of"),
+        (lambda: load_training("prip", None, ["data"]), "KEY=VALUE"),
+        (lambda: load_training("prip", None, ["size.x=1"]), "is no table"),
+        (lambda: load_training("prip", None, ["model.ppo.steps=0"]), "steps"),
+        (lambda: load_training("prip", None, ["data.holdout=many"]), "holdout"),
+        (lambda: load_training("prip", None, ['stages=["sft"]']), "expected some of e, d, ppo"),
+        (lambda: load_training("prip", None, ["size=huge"]), "expected one of miniworld, paper"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_one_line(call: Callable[[], object], parts: str) -> None:
+    with pytest.raises(BadInput, match=parts) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_blocked_terms_and_counts(tmp_path: Path) -> None:
+    file = tmp_path / "p.txt"
+    file.write_text("a cat, oil\na dog, ink\na cat, oil\na dog by Ann Lee, ink\n")
+    config = load_training("neuroprompts", None, [f"data.prompts={file}", 'data.block_terms=["ann lee"]']).data
+    reader = Reader(config, tmp_path / "made")
+    assert reader.prompts() == ["a cat, oil", "a dog, ink"]
+    assert "1 blocked term" in reader.facts["prompts"]
+    assert "CC0" in reader.facts["prompts"]
+    with pytest.raises(BadInput, match="nothing usable"):
+        Reader(
+            load_training("neuroprompts", None, [f"data.prompts={file}", 'data.block_terms=["a"]']).data, file
+        ).prompts()
+
+
+def test_the_miniworlds_pairs_are_written_once_and_of_two_seeds(tmp_path: Path) -> None:
+    reader = Reader(load_training("rew-log", None, ["data.count=12"]).data, tmp_path)
+    pairs, sessions = reader.pairs(), reader.session_pairs()
+    assert (len(pairs), len(sessions)) == (12, 12)
+    assert pairs != sessions
+    write_pairs(tmp_path / "same.jsonl", 12, 0)
+    assert (tmp_path / "pairs-12-0.jsonl").read_bytes() == (tmp_path / "same.jsonl").read_bytes()
+    assert reader.pairs() == pairs
+
+
+def test_equal_keys_stay_on_one_side() -> None:
+    items = [(k // 4, k) for k in range(100)]
+    training, evaluation = held_out(items, 12, 0, key=lambda item: item[0])
+    assert len(evaluation) == 12
+    assert not {item[0] for item in training} & {item[0] for item in evaluation}
+    assert sorted([*training, *evaluation]) == items
+    assert len(held_out(range(10), 64, 0)[1]) == 2, "at most a fifth"
+    assert held_out([], 4, 0) == ([], [])
+
+
+def test_after_reinforcement_the_decoder_is_what_it_was(tmp_path: Path, world: World, log: Path) -> None:
+    settings = (*PIVOT, f"data.log={log}")
+    plain = go(tmp_path / "sft", "prip", *settings, 'stages=["e","d"]')
+    tuned = go(tmp_path / "rl", "prip", *settings)
+    before, after = (load_file(Path(done["refiner"]) / "decoder/model.safetensors") for done in (plain, tuned))
+    assert all((before[name] == after[name]).all() for name in before)
+    one, two = (load_file(Path(done["refiner"]) / "encoder/model.safetensors") for done in (plain, tuned))
+    assert any((one[name] != two[name]).any() for name in one)
