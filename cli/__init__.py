@@ -7,6 +7,7 @@ from typing import Any
 def commands() -> dict[str, Callable[..., Any]]:
     """Return the commands by name. A new command is one file and one line here."""
     from cli.compare import compare
+    from cli.distill import distill
     from cli.doctor import doctor
     from cli.export import export
     from cli.gradients import gradients
@@ -31,5 +32,6 @@ def commands() -> dict[str, Callable[..., Any]]:
         "simulate": simulate,
         "refine": refine,
         "train": train,
+        "distill": distill,
         "doctor": doctor,
     }

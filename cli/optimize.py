@@ -61,6 +61,9 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it will cost: two probe pictures, no LLM call, no run.")
     ] = False,
+    distill: Annotated[
+        bool, typer.Option("--distill", help="At the end, put what was found into a small model: brushup distill.")
+    ] = False,
     quiet: Quiet = False,
     home: Home = HOME,
     json: Json = False,
@@ -99,7 +102,8 @@ def optimize(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         _show_plan(home, planned, api_base=api_base, json=json)
         return
     started = start_run(home, run, config, flags, instructions=instructions, from_run=from_run)
-    finish(started.folder, started.config, quiet=quiet, json=json, began=STARTED, api_base=api_base, fresh=True)
+    said = {"quiet": quiet, "json": json, "distill": distill}
+    finish(started.folder, started.config, **said, began=STARTED, api_base=api_base, fresh=True)
 
 
 def _show_plan(home: Path, config: Any, *, api_base: str | None, json: bool) -> None:
@@ -114,7 +118,15 @@ def _show_plan(home: Path, config: Any, *, api_base: str | None, json: bool) -> 
 
 
 def finish(
-    folder: Any, config: Any, *, quiet: bool, json: bool, began: float, api_base: str | None, fresh: bool
+    folder: Any,
+    config: Any,
+    *,
+    quiet: bool,
+    json: bool,
+    began: float,
+    api_base: str | None,
+    fresh: bool,
+    distill: bool = False,
 ) -> None:
     """Run to the end and show the result; say how to go on when the user stops it."""
     from core.errors import BadInput, BudgetReached, Interrupted
@@ -127,6 +139,8 @@ def finish(
         from experiments.run import run as drive
 
         summary = drive(folder, config, bar, started=began, api_base=api_base)
+        if distill:
+            summary = {**summary, "distilled": _distilled(folder, bar)}
     except (Interrupted, KeyboardInterrupt):
         bar.close()
         raise Interrupted(f"interrupted; go on with: brushup resume {folder.name} --home {folder.home}") from None
@@ -144,3 +158,26 @@ def finish(
     else:
         show_summary(summary)
         say(f"files: {folder.path}/summary.json, instructions.json, contact_sheet.png, run.db")
+        if distill:
+            show_distilled(summary["distilled"])
+
+
+def _distilled(folder: Any, bar: Bar) -> dict[str, Any]:
+    """Distil a finished run; that it cannot be is no reason to lose the run's result."""
+    from core.errors import BadInput
+    from experiments.distill import distill as run
+
+    try:
+        return run(folder.home, [folder.name], bar)
+    except BadInput as error:
+        return {"error": str(error)}
+
+
+def show_distilled(done: dict[str, Any]) -> None:
+    """Print what became of distilling."""
+    from cli.train import show_refiner
+
+    if "error" in done:
+        say(f"brushup: not distilled: {done['error']}")
+    else:
+        show_refiner(done, json=False)

@@ -182,6 +182,15 @@ class Library:
         with self._reading() as database:
             return self._corpus(database, corpus)[1]
 
+    def texts(self, corpus: str) -> list[str]:
+        """Return a corpus's prompts in their order.
+
+        Raises:
+            BadInput: no such corpus.
+        """
+        with self._reading() as database:
+            return list(_texts(database, self._corpus(database, corpus)[0]))
+
     def search(self, query: str, limit: int = 20) -> list[Hit]:
         """Return prompts that hold all words of a query (in any inflection), best match (bm25) first.
 

@@ -44,7 +44,13 @@ def train_language(shop: Workshop) -> None:
 
 
 def fit_language(
-    shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair], users: Sequence[str], texts: Sequence[str]
+    shop: Workshop,
+    tokenizer: Any,
+    pairs: Sequence[PromptPair],
+    users: Sequence[str],
+    texts: Sequence[str],
+    *,
+    before: Sequence[PromptPair] = (),
 ) -> None:
     """Train a language model on pairs, then by reinforcement on users' prompts if there are any; write its folder.
 
@@ -54,6 +60,7 @@ def fit_language(
         pairs: what it learns to write.
         users: what reinforcement starts from; none leaves it out.
         texts: professional prompts, which the refiner's own categories are made of.
+        before: pairs that it learns to write first; for few pairs.
     """
     config, model = shop.config, _model(shop)
     style = {"style": STYLE_OF[config.refiner], **config.answering}
@@ -62,6 +69,11 @@ def fit_language(
     shop.progress.note(f"sft: {len(training)} pairs, {len(evaluation)} held out")
     seed_everything(config.seed)
     lm = build_lm(model.lm, tokenizer)
+    if before:
+        examples, where = [_example(prompting, pair) for pair in before], shop.stage("corpus")
+        shop.done(
+            "corpus", model.sft, train_sft(lm, tokenizer, examples, model.sft, where, max_tokens=model.max_tokens)
+        )
     sft = [[_example(prompting, pair) for pair in part] for part in (training, evaluation)]
     found = train_sft(
         lm, tokenizer, sft[0], model.sft, shop.stage("sft"), evaluation=sft[1], max_tokens=model.max_tokens

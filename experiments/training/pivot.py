@@ -31,11 +31,23 @@ def train_pivot(shop: Workshop) -> None:
     """
     preferred, system = shop.reader.pictures(shop.score)
     users = shop.reader.users() if "ppo" in shop.config.stages else []
-    fit_pivot(shop, preferred, system, users)
+    fit_pivot(shop, preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else [])
+
+
+def needs_vocabulary(shop: Workshop) -> bool:
+    """Whether a vocabulary has to be learned, because a model starts from nothing."""
+    model = _model(shop)
+    return not (model.encoder.base and model.decoder.lm.base)
 
 
 def fit_pivot(
-    shop: Workshop, preferred: Sequence[PromptPicture], system: Sequence[PromptPicture], users: Sequence[str]
+    shop: Workshop,
+    preferred: Sequence[PromptPicture],
+    system: Sequence[PromptPicture],
+    users: Sequence[str],
+    texts: Sequence[str],
+    *,
+    language_first: bool = False,
 ) -> None:
     """Train E on users' prompts and their best pictures, D on good pictures and their prompts, and write the folder.
 
@@ -44,10 +56,11 @@ def fit_pivot(
         preferred: for E.
         system: for D.
         users: what reinforcement starts from; none leaves it out.
+        texts: professional prompts, which a vocabulary is learned from.
+        language_first: let D learn to write these before it sees a pivot; for few pictures.
     """
     config, model = shop.config, _model(shop)
-    own = not (model.encoder.base and model.decoder.lm.base)
-    tokenizer: Any = learned_tokenizer(shop, shop.reader.prompts()) if own else None
+    tokenizer: Any = learned_tokenizer(shop, texts) if needs_vocabulary(shop) else None
     encoder = _picture_encoder(config.data.pivot)
     if (encoder.vectors, encoder.width) != (model.encoder.queries, model.encoder.pivot_width):
         raise BadInput(
@@ -57,6 +70,11 @@ def fit_pivot(
     pivots = _pivots(encoder, sorted({picture.path for picture in (*preferred, *system)}))
     seed_everything(config.seed)
     prip = build_prip(model, tokenizer)
+    if language_first:
+        nothing = torch.zeros(encoder.vectors, encoder.width)
+        said = [PromptPivot(text, nothing) for text in texts]
+        how, where = model.pivot_system, shop.stage("language")
+        shop.done("language", how, train_decoder(prip, said, how, where, with_pivot=False))
     settings = {"e": model.user_pivot, "d": model.pivot_system}
     for stage, pictures, train in (("e", preferred, train_encoder), ("d", system, train_decoder)):
         if stage in config.stages:

@@ -132,8 +132,8 @@ def work_folder(out: Path) -> Path:
 
 def label_of(config: TrainingConfig) -> str:
     """Return one line that says what a refiner is; whatever learned from the miniworld says so."""
-    where = "trained on the miniworld, for its pictures only" if config.on_miniworld else f"{config.size} size"
-    return f"{config.label or config.refiner} ({where})"
+    name = config.label or config.refiner
+    return f"{name} (trained on the miniworld, for its pictures only)" if config.on_miniworld else name
 
 
 def load_models(config: RewardConfig) -> tuple[Renderer, Sequence[Scorer]]:

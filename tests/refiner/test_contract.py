@@ -9,10 +9,11 @@ import pytest
 from core.errors import BadInput
 from core.interfaces import Refiner
 from refiner import REFINERS, RELEASED, load_refiner
-from refiner.folder import Manifest
+from refiner.folder import Manifest, writing
 from refiner.prip.model import save_pretrained
 from refiner.prompting import STYLES
 from refiner.sft import save_causal
+from tests.refiner import toy_refiner
 from tests.refiner.tiny import tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -30,14 +31,24 @@ def causal(folder: Path) -> None:
     save_causal(folder, tiny_lm(), tiny_tokenizer(), Manifest("causal", "tiny", "CC0-1.0", settings=settings))
 
 
-MAKERS: dict[str, Callable[[Path], None]] = {"prip": prip, "causal": causal}
+def phrases(folder: Path) -> None:
+    with writing(folder, Manifest("phrases", "toy", "CC0-1.0", settings={"phrases": ["sharp focus", "gold"]})):
+        pass
 
 
-@pytest.fixture(scope="module", params=list(REFINERS))
+MAKERS: dict[str, Callable[[Path], None]] = {"prip": prip, "causal": causal, "phrases": phrases}
+TOYS = {"phrases": toy_refiner.load}
+"""The refiner of docs/extending.md, held to the same contract."""
+
+
+@pytest.fixture(scope="module", params=[*REFINERS, *TOYS])
 def refiner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Refiner:
     folder = tmp_path_factory.mktemp(request.param) / "r"
     MAKERS[request.param](folder)
-    return load_refiner(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, load in TOYS.items():
+            patch.setitem(REFINERS, kind, load)
+        return load_refiner(folder)
 
 
 def answers(refiner: Refiner, prompts: list[str], seed: int = 1) -> list[object]:

@@ -1,0 +1,210 @@
+"""`brushup distill`: what runs found, put into a small model that refines prompts without any LLM."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from core.errors import BadInput
+from core.progress import Progress
+from core.records import NAIVE
+from experiments.config import RunConfig
+from experiments.folder import existing_folder
+from experiments.members import Member, member
+from experiments.wiring import on_miniworld, open_library
+from prompt_db.prompt_pairs import PromptPair
+from refiner.prip.data import PromptPicture
+from rendering.cache import ImageCache
+
+REFINERS = ("sft", "prip")
+FEWEST = 24
+"""Pairs, or prompts with pictures, under which a refiner would learn nothing but the corpus."""
+KEPT = 4
+"""Refined prompts of one naive prompt that are learned at most, the best ones: popular prompts do not drown others."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a run's train blocks teach.
+
+    Attributes:
+        pairs: naive prompts with refined ones whose pictures scored higher on the same blocks.
+        preferred: naive prompts, each with the picture that scored highest against it, whoever's.
+        system: pictures that scored higher than the naive ones, with the prompts they were drawn from.
+        dropped: how many results were left out, by reason.
+    """
+
+    pairs: tuple[PromptPair, ...] = ()
+    preferred: tuple[PromptPicture, ...] = ()
+    system: tuple[PromptPicture, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Lessons") -> "Lessons":
+        return Lessons(
+            tuple(dict.fromkeys((*self.pairs, *other.pairs))),
+            (*self.preferred, *other.preferred),
+            (*self.system, *other.system),
+            Counter(self.dropped) + Counter(other.dropped),
+        )
+
+    def __str__(self) -> str:
+        """Return one line that says what there is."""
+        lost = ", ".join(f"{count} {why}" for why, count in sorted(self.dropped.items()))
+        return (
+            f"{len(self.pairs)} pairs, {len(self.preferred)} prompts with a preferred picture, "
+            f"{len(self.system)} pictures better than naive" + (f"; left out: {lost}" if lost else "")
+        )
+
+
+def lessons(one: Member) -> Lessons:
+    """Return what a run's train blocks teach; validation and test are never looked at."""
+    evidence, images = one.evidence, ImageCache(one.folder.cache(one.config.storage.cache) / "images")
+    gains: dict[tuple[str, str], list[float]] = {}
+    best: dict[str, tuple[float, Path]] = {}
+    system: list[PromptPicture] = []
+    dropped = Counter[str]()
+    for arm in (NAIVE, *(arm for arm in evidence.scores if arm != NAIVE)):
+        rewards = evidence.rewards("train", arm)
+        for block, score in sorted(evidence.scored("train", arm).items()):
+            drawn, naive = evidence.drawn[arm, block], evidence.prompts[evidence.blocks[block].prompt_id].text
+            picture = images.get(drawn["key"])
+            if drawn["negative"]:
+                dropped["with a negative prompt"] += 1
+                continue
+            if picture is None:
+                dropped["without their picture"] += 1
+            elif score > best.get(naive, (float("-inf"), picture))[0]:
+                best[naive] = (score, picture)
+            if arm != NAIVE and block in rewards:
+                gains.setdefault((naive, drawn["prompt"]), []).append(rewards[block])
+                if rewards[block] > 0 and picture is not None:
+                    system.append(PromptPicture(drawn["prompt"], picture))
+    pairs = _winners(gains)
+    dropped["not better than naive, or not among the best"] += len(gains) - len(pairs)
+    preferred = tuple(PromptPicture(naive, path) for naive, (_, path) in best.items())
+    return Lessons(pairs, preferred, tuple(dict.fromkeys(system)), +dropped)
+
+
+def _winners(gains: Mapping[tuple[str, str], Sequence[float]]) -> tuple[PromptPair, ...]:
+    """Return for each naive prompt its refined ones that beat it on average, the best first, at most `KEPT`."""
+    by_naive: dict[str, list[tuple[float, str]]] = {}
+    for (naive, refined), values in gains.items():
+        if fmean(values) > 0 and refined != naive:
+            by_naive.setdefault(naive, []).append((-fmean(values), refined))
+    return tuple(PromptPair(naive, text) for naive, found in by_naive.items() for _, text in sorted(found)[:KEPT])
+
+
+def distill(
+    home: Path,
+    runs: Sequence[str],
+    progress: Progress,
+    *,
+    refiner: str = "sft",
+    source: str | None = None,
+    settings: Sequence[str] = (),
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Train a refiner on what runs found, after the corpus of professional prompts they used.
+
+    Args:
+        home: folder of all runs.
+        runs: names of runs that have results; they need not be finished.
+        progress: told what happens.
+        refiner: `sft`, a language model that rewrites the prompt, or `prip`.
+        source: a TOML file of `brushup train promptist` or `prip`, whose model is trained; None = miniworld size.
+        settings: `KEY=VALUE`, over the file.
+        out: the refiner's folder; by default `HOME/refiners/RUN-REFINER`.
+
+    Returns:
+        As `experiments.training.run.train`, with `lessons` (a line on what was used).
+
+    Raises:
+        BadInput: no such run or refiner, too few results, or as `train`.
+        Interrupted: Ctrl-C; the same command goes on.
+    """
+    if refiner not in REFINERS:
+        raise BadInput(f"--refiner is {refiner!r}, expected one of {', '.join(REFINERS)}")
+    members = [member(existing_folder(home, run)) for run in dict.fromkeys(runs)]
+    found = sum(map(lessons, members), Lessons())
+    enough = found.pairs if refiner == "sft" else min(found.preferred, found.system, key=len)
+    if len(enough) < FEWEST:
+        raise BadInput(
+            f"run {', '.join(runs)}: got {found}; expected at least {FEWEST} for --refiner {refiner}: "
+            "name more runs, or let one go on for more rounds or larger batches"
+        )
+    progress.note(f"learning from {found}")
+    texts = _corpora(home, members)
+    done = _train(home, members, found, texts, progress, refiner, source, settings, out)
+    return {**done, "lessons": str(found)}
+
+
+def _corpora(home: Path, members: Iterable[Member]) -> list[str]:
+    """Return the professional prompts of the runs' corpora, without any that is or begins with a held-out prompt."""
+    texts: dict[str, None] = {}
+    held_out = set()
+    for one in members:
+        library, corpus = open_library(home, one.config.prompts.corpus)
+        try:
+            texts |= dict.fromkeys(library.texts(corpus))
+        finally:
+            library.close()
+        held_out |= {prompt.text for prompt in one.evidence.prompts.values() if prompt.split != "train"}
+    return [text for text in texts if not any(text.startswith(prompt) for prompt in held_out)]
+
+
+def _train(  # noqa: PLR0913 - all of it decides the result
+    home: Path,
+    members: Sequence[Member],
+    found: Lessons,
+    texts: Sequence[str],
+    progress: Progress,
+    refiner: str,
+    source: str | None,
+    settings: Sequence[str],
+    out: Path | None,
+) -> dict[str, Any]:
+    from experiments.training.config import load_training, stages_of
+    from experiments.training.language import fit_language, learned_tokenizer
+    from experiments.training.pivot import fit_pivot
+    from experiments.training.run import make
+    from experiments.training.workshop import Workshop
+    from refiner.data import continuation_pairs
+    from refiner.lm import load_tokenizer
+
+    config = load_training("prip" if refiner == "prip" else "promptist", source, settings)
+    answering = dict(config.answering)
+    if refiner == "sft":
+        answering |= {"search": None, "generation": {"max_new_tokens": _longest(config.answering)}}
+    names = [one.folder.name for one in members]
+    config = replace(
+        config,
+        stages=stages_of(config.refiner)[:-1],
+        label=f"distilled from {', '.join(names)} into {'PRIP' if refiner == 'prip' else 'a language model'}",
+        answering=answering,
+        data=_of_runs(config.data, [one.config for one in members]),
+        reward=replace(config.reward, renderer=""),
+    )
+
+    def recipe(shop: Workshop) -> None:
+        if refiner == "prip":
+            fit_pivot(shop, found.preferred, found.system, (), texts, language_first=True)
+            return
+        base = shop.config.model.lm.base  # type: ignore[union-attr]
+        tokenizer = load_tokenizer(base) if base else learned_tokenizer(shop, [*texts, *(p.low for p in found.pairs)])
+        fit_language(shop, tokenizer, found.pairs, (), texts, before=continuation_pairs(texts).items)
+
+    place = out or home / "refiners" / f"{names[0]}-{refiner}"
+    facts = {"runs": names, "scorers": [one.details.scorer for one in members], "lessons": str(found)}
+    return make(home, place, config, recipe, progress, facts={**facts, "corpus prompts": len(texts)})
+
+
+def _longest(answering: Mapping[str, Any]) -> int:
+    return int(dict(answering.get("search") or {}).get("max_tokens", 75))
+
+
+def _of_runs(data: Any, configs: Sequence[RunConfig]) -> Any:
+    """Return data settings that name what was learned from, so that the label says so when that is the miniworld."""
+    world = "miniworld" if all(map(on_miniworld, configs)) else ""
+    return replace(data, prompts=world, users="", pairs="", sessions="", log="")

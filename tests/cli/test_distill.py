@@ -1,0 +1,120 @@
+"""`brushup distill` and `optimize --distill`: only train blocks are learned from, and too few are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import experiments.distill
+from core.records import NAIVE
+from experiments.distill import KEPT, lessons
+from experiments.folder import RunFolder
+from experiments.members import member
+from experiments.training.config import TrainingConfig
+from prompt_db.run_store import RunStore
+from refiner import load_refiner, read_manifest
+from tests.cli.conftest import Brushup, write_toml
+from tests.experiments.test_train import PIVOT, TINY
+
+pytestmark = pytest.mark.slow
+SFT = [f"model.lm.shape={str(TINY).replace(':', '=')}", "model.sft.max_steps=2", "model.sft.batch_size=4"]
+
+
+def flags(settings: object) -> list[object]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments.distill, "FEWEST", 4)
+
+
+def test_lessons_are_of_train_blocks_that_beat_naive(warm: Path) -> None:
+    one = member(RunFolder(warm, "one"))
+    found = lessons(one)
+    texts = {split: {p.text for p in one.evidence.prompts.values() if p.split == split} for split in ("train", "test")}
+    assert found.pairs
+    assert {pair.low for pair in found.pairs} <= texts["train"]
+    assert {picture.prompt for picture in found.preferred} <= texts["train"] - texts["test"]
+    gains: dict[tuple[str, str], list[float]] = {}
+    store = RunStore.reader(warm / "one/run.db")
+    scores = store.raw_scores(one.details.scorer, "train")
+    for (arm, block), drawn in one.evidence.drawn.items():
+        if arm != NAIVE and block in scores.get(arm, {}):
+            naive = one.evidence.prompts[one.evidence.blocks[block].prompt_id].text
+            gains.setdefault((naive, drawn["prompt"]), []).append(scores[arm][block] - scores[NAIVE][block])
+    store.close()
+    for pair in found.pairs:
+        assert sum(gains[pair.low, pair.high]) > 0
+    for naive in texts["train"]:
+        assert sum(pair.low == naive for pair in found.pairs) <= KEPT
+    assert all(picture.path.is_file() for picture in (*found.preferred, *found.system))
+
+
+def test_pictures_that_are_gone_are_counted_and_not_learned(home: Path) -> None:
+    found = lessons(member(RunFolder(home, "one")))
+    assert found.pairs, "texts need no picture"
+    assert found.preferred == found.system == ()
+    assert found.dropped["without their picture"] > 0
+    assert "without their picture" in str(found)
+
+
+def test_a_language_model_from_a_run(brushup: Brushup, warm: Path, few: None) -> None:
+    done = brushup("distill", "one", "--home", warm, "--json", "--quiet", *flags(SFT))
+    assert done.code == 0, done
+    folder = Path(done.json["refiner"])
+    assert folder == warm / "refiners/one-sft"
+    manifest = read_manifest(folder)
+    assert list(manifest.training) == ["corpus", "sft"]
+    assert manifest.data["runs"] == ["one"]
+    assert manifest.data["sft pairs"] + manifest.data["sft pairs held out"] == len(
+        lessons(member(RunFolder(warm, "one"))).pairs
+    )
+    assert "distilled from one" in manifest.label
+    assert "miniworld" not in manifest.label, "the stub world is another one"
+    assert load_refiner(folder)
+    again = brushup("distill", "one", "--home", warm, *flags(SFT))
+    assert "is trained already" in again.err
+    assert "use it: brushup refine" in again.err
+
+
+def test_a_pivot_refiner_from_a_run(brushup: Brushup, warm: Path, few: None) -> None:
+    settings = [setting for setting in PIVOT if not setting.startswith("model.ppo")]
+    command = ["distill", "one", "--refiner", "prip", "--home", warm, "--json", "--quiet", *flags(settings)]
+    done = brushup(*command)
+    assert done.code == 0, done
+    manifest = read_manifest(Path(done.json["refiner"]))
+    assert list(manifest.training) == ["language", "e", "d"]
+    assert manifest.kind == "prip"
+
+
+def test_too_little_is_refused_with_advice(brushup: Brushup, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments.distill, "FEWEST", 10_000)
+    brushup("distill", "one", "--home", home).refused("expected at least 10000", "more rounds")
+    monkeypatch.setattr(experiments.distill, "FEWEST", 1)
+    brushup("distill", "one", "--refiner", "prip", "--home", home).refused("without their picture", "expected at least")
+    brushup("distill", "one", "--refiner", "gpt", "--home", home).refused("expected one of sft, prip")
+    brushup("distill", "two", "--home", home).refused("no run 'two'")
+    assert not (home / "refiners").exists()
+
+
+def test_optimize_distils_at_its_end(
+    brushup: Brushup, models: object, tmp_path: Path, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from experiments.training import config as training
+
+    def small(refiner: str, source: str | None, settings: object) -> TrainingConfig:
+        return real(refiner, source, SFT)
+
+    real = training.load_training
+    monkeypatch.setattr(training, "load_training", small)
+    toml = write_toml(tmp_path)
+    done = brushup("optimize", toml, "--run", "d", "--home", tmp_path / "runs", "--distill", "--quiet", "--json")
+    assert done.code == 0, done.err
+    assert done.json["distilled"]["refiner"] == str(tmp_path / "runs/refiners/d-sft")
+    assert "distilled" not in json.loads((tmp_path / "runs/d/summary.json").read_text())
+    monkeypatch.setattr(experiments.distill, "FEWEST", 10_000)
+    done = brushup("optimize", toml, "--run", "e", "--home", tmp_path / "runs", "--distill", "--quiet")
+    assert done.code == 0
+    assert "not distilled: run e: got" in done.err
+    assert (tmp_path / "runs/e/summary.json").is_file()
