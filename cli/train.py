@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import HOME, Home, Json, Quiet
+from cli.options import HOME, Home, Json, MaxRenders, Quiet
 from cli.output import Bar, emit, say
 
 
-def train(
+def train(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
     refiner: Annotated[str, typer.Argument(help="prip, beautifulprompt, neuroprompts, promptist, rew-syn or rew-log.")],
     config: Annotated[str | None, typer.Argument(help="TOML file, miniworld (the default) or paper.")] = None,
     settings: Annotated[
@@ -18,6 +18,7 @@ def train(
     block_terms: Annotated[
         list[str] | None, typer.Option(help="Leave out prompts with this term, a living artist say; several.")
     ] = None,
+    max_renders: MaxRenders = None,
     out: Annotated[Path | None, typer.Option(help="The refiner's folder. Default: HOME/refiners/NAME.")] = None,
     quiet: Quiet = False,
     home: Home = HOME,
@@ -29,6 +30,8 @@ def train(
     given = list(settings or [])
     if block_terms:
         given.append(f"data.block_terms={block_terms!r}")
+    if max_renders is not None:
+        given.append(f"budget.max_renders={max_renders}")
     bar = Bar(1, quiet=quiet)
     try:
         done = run(home, refiner, config, given, bar, out=out)

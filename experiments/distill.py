@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput
 from core.progress import Progress
@@ -17,6 +17,9 @@ from experiments.wiring import on_miniworld, open_library
 from prompt_db.prompt_pairs import PromptPair
 from refiner.prip.data import PromptPicture
 from rendering.cache import ImageCache
+
+if TYPE_CHECKING:  # imports torch
+    from experiments.training.config import DataConfig, TrainingConfig
 
 REFINERS = ("sft", "prip")
 FEWEST = 24
@@ -136,7 +139,11 @@ def distill(
         )
     progress.note(f"learning from {found}")
     texts = _corpora(home, members)
-    done = _train(home, members, found, texts, progress, refiner, source, settings, out)
+    config = _config(members, refiner, source, settings)
+    names = [one.folder.name for one in members]
+    facts = {"runs": names, "scorers": [one.details.scorer for one in members], "corpus prompts": len(texts)}
+    place = out or home / "refiners" / f"{names[0]}-{refiner}"
+    done = _make(home, place, config, found, texts, progress, facts={**facts, "lessons": str(found)})
     return {**done, "lessons": str(found)}
 
 
@@ -154,18 +161,34 @@ def _corpora(home: Path, members: Iterable[Member]) -> list[str]:
     return [text for text in texts if not any(text.startswith(prompt) for prompt in held_out)]
 
 
-def _train(  # noqa: PLR0913 - all of it decides the result
+def _config(members: Sequence[Member], refiner: str, source: str | None, settings: Sequence[str]) -> "TrainingConfig":
+    from experiments.training.config import load_training, stages_of
+
+    config = load_training("prip" if refiner == "prip" else "promptist", source, settings)
+    answering = dict(config.answering)
+    if refiner == "sft":  # written token by token, which is fast
+        answering |= {"search": None, "generation": {"max_new_tokens": _longest(config.answering)}}
+    names = ", ".join(one.folder.name for one in members)
+    return replace(
+        config,
+        stages=stages_of(config.refiner)[:-1],
+        label=f"distilled from {names} into {'PRIP' if refiner == 'prip' else 'a language model'}",
+        answering=answering,
+        data=_of_runs(config.data, [one.config for one in members]),
+        reward=replace(config.reward, renderer=""),
+    )
+
+
+def _make(
     home: Path,
-    members: Sequence[Member],
+    out: Path,
+    config: "TrainingConfig",
     found: Lessons,
     texts: Sequence[str],
     progress: Progress,
-    refiner: str,
-    source: str | None,
-    settings: Sequence[str],
-    out: Path | None,
+    *,
+    facts: dict[str, Any],
 ) -> dict[str, Any]:
-    from experiments.training.config import load_training, stages_of
     from experiments.training.language import fit_language, learned_tokenizer
     from experiments.training.pivot import fit_pivot
     from experiments.training.run import make
@@ -173,38 +196,22 @@ def _train(  # noqa: PLR0913 - all of it decides the result
     from refiner.data import continuation_pairs
     from refiner.lm import load_tokenizer
 
-    config = load_training("prip" if refiner == "prip" else "promptist", source, settings)
-    answering = dict(config.answering)
-    if refiner == "sft":
-        answering |= {"search": None, "generation": {"max_new_tokens": _longest(config.answering)}}
-    names = [one.folder.name for one in members]
-    config = replace(
-        config,
-        stages=stages_of(config.refiner)[:-1],
-        label=f"distilled from {', '.join(names)} into {'PRIP' if refiner == 'prip' else 'a language model'}",
-        answering=answering,
-        data=_of_runs(config.data, [one.config for one in members]),
-        reward=replace(config.reward, renderer=""),
-    )
-
     def recipe(shop: Workshop) -> None:
-        if refiner == "prip":
+        if config.refiner == "prip":
             fit_pivot(shop, found.preferred, found.system, (), texts, language_first=True)
             return
         base = shop.config.model.lm.base  # type: ignore[union-attr]
         tokenizer = load_tokenizer(base) if base else learned_tokenizer(shop, [*texts, *(p.low for p in found.pairs)])
         fit_language(shop, tokenizer, found.pairs, (), texts, before=continuation_pairs(texts).items)
 
-    place = out or home / "refiners" / f"{names[0]}-{refiner}"
-    facts = {"runs": names, "scorers": [one.details.scorer for one in members], "lessons": str(found)}
-    return make(home, place, config, recipe, progress, facts={**facts, "corpus prompts": len(texts)})
+    return make(home, out, config, recipe, progress, facts=facts)
 
 
 def _longest(answering: Mapping[str, Any]) -> int:
     return int(dict(answering.get("search") or {}).get("max_tokens", 75))
 
 
-def _of_runs(data: Any, configs: Sequence[RunConfig]) -> Any:
+def _of_runs(data: "DataConfig", configs: Sequence[RunConfig]) -> "DataConfig":
     """Return data settings that name what was learned from, so that the label says so when that is the miniworld."""
     world = "miniworld" if all(map(on_miniworld, configs)) else ""
     return replace(data, prompts=world, users="", pairs="", sessions="", log="")

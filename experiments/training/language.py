@@ -40,6 +40,7 @@ def train_language(shop: Workshop) -> None:
     users: Sequence[str] = ()
     if "ppo" in config.stages:
         users = _users(shop, pairs)
+        shop.check_models()
     fit_language(shop, tokenizer, pairs, users, texts)
 
 

@@ -29,6 +29,7 @@ def train_pivot(shop: Workshop) -> None:
         BadInput: data that cannot be used, or a model that does not load.
         BudgetReached: a cap on drawing.
     """
+    shop.check_models()
     preferred, system = shop.reader.pictures(shop.score)
     users = shop.reader.users() if "ppo" in shop.config.stages else []
     fit_pivot(shop, preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else [])

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from core.text import digest
 from experiments.training.config import MINIWORLD, PAPER, TrainingConfig, load_training
 from experiments.training.data import Reader
 from experiments.training.workshop import Workshop, plain
+from prompt_db.caps import Caps
 from refiner.folder import MANIFEST_FILE, read_manifest
 
 RECIPE = "recipe"
@@ -85,7 +86,7 @@ def make(
     Raises:
         BadInput: as `train`.
     """
-    known = digest(plain([asdict(config), facts or {}]))
+    known = digest(plain([asdict(replace(config, budget=Caps())), facts or {}]))
     out = out.absolute()
     if (out / MANIFEST_FILE).is_file():
         if read_manifest(out).data.get(RECIPE) != known:

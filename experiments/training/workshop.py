@@ -75,6 +75,17 @@ class Workshop:
             self._table = self._open.enter_context(open_drawing(self.home, self.work / "ledger.db", models, budget))
         return self._table
 
+    def check_models(self) -> None:
+        """Find out now, not after hours of supervised training, whether reinforcement can draw and score.
+
+        The models are thrown away again: there may be no room for them beside what is trained first.
+
+        Raises:
+            BadInput: a model cannot be loaded.
+        """
+        if "ppo" in self.config.stages and self._table is None:
+            load_models(self.config.reward)
+
     def close(self) -> None:
         """Close what was opened."""
         self._open.close()

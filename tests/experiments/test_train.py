@@ -176,6 +176,8 @@ def test_a_cap_on_pictures_is_never_overshot(tmp_path: Path, world: World) -> No
     with pytest.raises(BudgetReached, match="--max-renders"):
         go(tmp_path, "neuroprompts", *LANGUAGE, "budget.max_renders=9")
     assert len(world.renderer.drawn) <= 9
+    done = go(tmp_path, "neuroprompts", *LANGUAGE, "budget.max_renders=90")
+    assert read_manifest(Path(done["refiner"])).data["renders"] == len(world.renderer.drawn)
 
 
 @pytest.mark.parametrize("kind", KINDS)
