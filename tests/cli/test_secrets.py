@@ -70,7 +70,11 @@ def test_a_401_while_refining(brushup: Brushup, home: Path) -> None:
     with OpenAIServer() as server:
         server.always = "401"
         done = brushup("refine", "a cat", "--run", "one", "--home", home, "--llm", "m", "--api-base", server.url)
-    done.refused("401", "check the API key")
+    assert done.code == 2
+    note, error = done.err.splitlines()
+    assert note.startswith("note: run one was tuned with offline/agents")
+    assert "m answered 401" in error
+    assert "check the API key" in error
     assert_clean(done, home)
 
 
