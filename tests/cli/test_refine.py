@@ -150,3 +150,19 @@ def test_what_cannot_be_asked_is_one_line(brushup: Brushup, refiners: Path, tmp_
     brushup("refine", "a cat", "--refiner", "np", "--file", tmp_path / "x.txt", *at).refused("give one of them")
     brushup("refine", "a cat", "--refiner", "np", "--must", "gold", "--must-not", "gold", *at).refused("--must-not")
     brushup("refine", "a cat", "--refiner", "/no/such", *at, "--render").refused("neither a folder nor a repository")
+
+
+def test_without_a_name_a_shipped_refiner_answers(
+    brushup: Brushup, refiners: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments.answers.miniworld, "REFINERS", tmp_path)
+    brushup("refine", "the sea", "--home", tmp_path).refused("--run", "no refiner is shipped", "brushup refine --help")
+    for name, folder in {"prip": "pv", "neuroprompts": "np"}.items():
+        (tmp_path / name).symlink_to(refiners / "refiners" / folder)
+    done = brushup("refine", "the sea", "--home", tmp_path)
+    assert done.out.startswith("the sea")
+    assert LABEL in done.err
+    wished = brushup("refine", "the sea", "--must", "gold", "--home", tmp_path, "--json").json
+    assert [wish["label"] for wish in wished[0]["satisfaction"]] == ["must"]
+    named = brushup("refine", "the sea", "--refiner", "neuroprompts", "--home", tmp_path, "--json").json
+    assert named[0]["request"] != wished[0]["request"]
