@@ -1,7 +1,7 @@
 """`brushup distill`: what runs found, put into a small model that refines prompts without any LLM."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,7 @@ from core.progress import Progress
 from core.records import NAIVE
 from experiments.config import RunConfig
 from experiments.folder import existing_folder
-from experiments.members import Member, member
+from experiments.report.members import Member, member
 from experiments.wiring import on_miniworld, open_library
 from prompt_db.prompt_pairs import PromptPair
 from refiner.prip.data import PromptPicture
@@ -61,8 +61,18 @@ class Lessons:
         )
 
 
-def lessons(one: Member) -> Lessons:
-    """Return what a run's train blocks teach; validation and test are never looked at."""
+def held_out(members: Iterable[Member]) -> set[str]:
+    """Return the prompts that any of some runs validates or tests on."""
+    return {prompt.text for one in members for prompt in one.evidence.prompts.values() if prompt.split != "train"}
+
+
+def lessons(one: Member, hidden: Collection[str] = ()) -> Lessons:
+    """Return what a run's train blocks teach; validation and test are never looked at.
+
+    Args:
+        one: the run.
+        hidden: naive prompts that other runs hold out.
+    """
     evidence, images = one.evidence, ImageCache(one.folder.cache(one.config.storage.cache) / "images")
     gains: dict[tuple[str, str], list[float]] = {}
     best: dict[str, tuple[float, Path]] = {}
@@ -72,10 +82,10 @@ def lessons(one: Member) -> Lessons:
         rewards = evidence.rewards("train", arm)
         for block, score in sorted(evidence.scored("train", arm).items()):
             drawn, naive = evidence.drawn[arm, block], evidence.prompts[evidence.blocks[block].prompt_id].text
-            picture = images.get(drawn["key"])
-            if drawn["negative"]:
-                dropped["with a negative prompt"] += 1
+            if naive in hidden or drawn["negative"]:
+                dropped["held out by another run" if naive in hidden else "with a negative prompt"] += 1
                 continue
+            picture = images.get(drawn["key"])
             if picture is None:
                 dropped["without their picture"] += 1
             elif score > best.get(naive, (float("-inf"), picture))[0]:
@@ -130,7 +140,8 @@ def distill(
     if refiner not in REFINERS:
         raise BadInput(f"--refiner is {refiner!r}, expected one of {', '.join(REFINERS)}")
     members = [member(existing_folder(home, run)) for run in dict.fromkeys(runs)]
-    found = sum(map(lessons, members), Lessons())
+    hidden = held_out(members)
+    found = sum((lessons(one, hidden) for one in members), Lessons())
     enough = found.pairs if refiner == "sft" else min(found.preferred, found.system, key=len)
     if len(enough) < FEWEST:
         raise BadInput(
@@ -138,7 +149,7 @@ def distill(
             "name more runs, or let one go on for more rounds or larger batches"
         )
     progress.note(f"learning from {found}")
-    texts = _corpora(home, members)
+    texts = _corpora(home, members, hidden)
     config = _config(members, refiner, source, settings)
     names = [one.folder.name for one in members]
     facts = {"runs": names, "scorers": [one.details.scorer for one in members], "corpus prompts": len(texts)}
@@ -147,18 +158,16 @@ def distill(
     return {**done, "lessons": str(found)}
 
 
-def _corpora(home: Path, members: Iterable[Member]) -> list[str]:
+def _corpora(home: Path, members: Iterable[Member], hidden: Collection[str]) -> list[str]:
     """Return the professional prompts of the runs' corpora, without any that is or begins with a held-out prompt."""
     texts: dict[str, None] = {}
-    held_out = set()
     for one in members:
         library, corpus = open_library(home, one.config.prompts.corpus)
         try:
             texts |= dict.fromkeys(library.texts(corpus))
         finally:
             library.close()
-        held_out |= {prompt.text for prompt in one.evidence.prompts.values() if prompt.split != "train"}
-    return [text for text in texts if not any(text.startswith(prompt) for prompt in held_out)]
+    return [text for text in texts if not text.startswith(tuple(hidden))]
 
 
 def _config(members: Sequence[Member], refiner: str, source: str | None, settings: Sequence[str]) -> "TrainingConfig":

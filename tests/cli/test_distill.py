@@ -9,7 +9,7 @@ import experiments.distill
 from core.records import NAIVE
 from experiments.distill import KEPT, lessons
 from experiments.folder import RunFolder
-from experiments.members import member
+from experiments.report.members import member
 from experiments.training.config import TrainingConfig
 from prompt_db.run_store import RunStore
 from refiner import load_refiner, read_manifest
@@ -49,6 +49,17 @@ def test_lessons_are_of_train_blocks_that_beat_naive(warm: Path) -> None:
     for naive in texts["train"]:
         assert sum(pair.low == naive for pair in found.pairs) <= KEPT
     assert all(picture.path.is_file() for picture in (*found.preferred, *found.system))
+
+
+def test_what_another_run_holds_out_is_not_learned(warm: Path) -> None:
+    one = member(RunFolder(warm, "one"))
+    free = lessons(one)
+    hidden = {free.pairs[0].low}
+    found = lessons(one, hidden)
+    assert found.pairs == tuple(pair for pair in free.pairs if pair.low not in hidden)
+    assert not hidden & {picture.prompt for picture in found.preferred}
+    assert not {p.prompt for p in found.system} - {p.prompt for p in free.system}
+    assert found.dropped["held out by another run"] > 0
 
 
 def test_pictures_that_are_gone_are_counted_and_not_learned(home: Path) -> None:
