@@ -14,7 +14,8 @@ def distill(
     runs: Annotated[list[str], typer.Argument(help="Names of runs.")],
     refiner: Annotated[str, typer.Option(help="sft (a language model) or prip (the pivot refiner).")] = "sft",
     config: Annotated[
-        str | None, typer.Option(help="TOML file of brushup train promptist or prip. Default: miniworld size.")
+        str | None,
+        typer.Option(help="TOML file of brushup train for prip, neuroprompts or promptist. Default: miniworld size."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE over the file, as model.sft.epochs=5; several.")

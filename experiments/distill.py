@@ -15,6 +15,7 @@ from experiments.folder import existing_folder
 from experiments.report.members import Member, member
 from experiments.wiring import on_miniworld, open_library
 from prompt_db.prompt_pairs import PromptPair
+from refiner.prip.answer import prefix_of
 from refiner.prip.data import PromptPicture
 from rendering.cache import ImageCache
 
@@ -109,6 +110,30 @@ def _winners(gains: Mapping[tuple[str, str], Sequence[float]]) -> tuple[PromptPa
     return tuple(PromptPair(naive, text) for naive, found in by_naive.items() for _, text in sorted(found)[:KEPT])
 
 
+def goes_on(pair: PromptPair) -> bool:
+    """Whether the refined prompt begins with the naive one and a comma."""
+    return " ".join(pair.high.split()).startswith(prefix_of(pair.low))
+
+
+def in_one_form(found: Lessons) -> Lessons:
+    """Return only the pairs that go on from the naive prompt, if half of them do; else all.
+
+    A model that goes on keeps the user's words by construction, and has less to learn.
+    """
+    kept = tuple(filter(goes_on, found.pairs))
+    if 2 * len(kept) < len(found.pairs):
+        return found
+    lost = {"not going on from the naive prompt": len(found.pairs) - len(kept)}
+    return replace(found, pairs=kept, dropped=Counter(found.dropped) + Counter(lost))
+
+
+def kind_of(refiner: str, found: Lessons) -> str:
+    """Return whose form and model a distilled refiner has."""
+    if refiner == "prip":
+        return "prip"
+    return "neuroprompts" if all(map(goes_on, found.pairs)) else "promptist"
+
+
 def distill(
     home: Path,
     runs: Sequence[str],
@@ -125,8 +150,9 @@ def distill(
         home: folder of all runs.
         runs: names of runs that have results; they need not be finished.
         progress: told what happens.
-        refiner: `sft`, a language model that rewrites the prompt, or `prip`.
-        source: a TOML file of `brushup train promptist` or `prip`, whose model is trained; None = miniworld size.
+        refiner: `sft`, a language model that goes on from the prompt or rewrites it, as the pairs do; or `prip`.
+        source: a TOML file of `brushup train` for `prip`, `neuroprompts` (pairs that go on) or `promptist` (others): its
+            model is trained; None = miniworld size.
         settings: `KEY=VALUE`, over the file.
         out: the refiner's folder; by default `HOME/refiners/RUN-REFINER`.
 
@@ -142,6 +168,8 @@ def distill(
     members = [member(existing_folder(home, run)) for run in dict.fromkeys(runs)]
     hidden = held_out(members)
     found = sum((lessons(one, hidden) for one in members), Lessons())
+    if refiner == "sft":
+        found = in_one_form(found)
     enough = found.pairs if refiner == "sft" else min(found.preferred, found.system, key=len)
     if len(enough) < FEWEST:
         raise BadInput(
@@ -150,7 +178,7 @@ def distill(
         )
     progress.note(f"learning from {found}")
     texts = _corpora(home, members, hidden)
-    config = _config(members, refiner, source, settings)
+    config = _config(members, kind_of(refiner, found), source, settings)
     names = [one.folder.name for one in members]
     facts = {"runs": names, "scorers": [one.details.scorer for one in members], "corpus prompts": len(texts)}
     place = out or home / "refiners" / f"{names[0]}-{refiner}"
@@ -170,18 +198,20 @@ def _corpora(home: Path, members: Iterable[Member], hidden: Collection[str]) -> 
     return [text for text in texts if not text.startswith(tuple(hidden))]
 
 
-def _config(members: Sequence[Member], refiner: str, source: str | None, settings: Sequence[str]) -> "TrainingConfig":
+def _config(members: Sequence[Member], kind: str, source: str | None, settings: Sequence[str]) -> "TrainingConfig":
     from experiments.training.config import load_training, stages_of
 
-    config = load_training("prip" if refiner == "prip" else "promptist", source, settings)
+    config = load_training(kind, source, settings)
     answering = dict(config.answering)
-    if refiner == "sft":  # written token by token, which is fast
+    if kind != "prip":  # written token by token, which is fast
         answering |= {"search": None, "generation": {"max_new_tokens": _longest(config.answering)}}
+    if kind == "promptist" and all(one.config.agents.keep != "off" for one in members):
+        answering["min_kept"] = 1.0  # the rule of the runs: an answer that loses the subject is a failed one
     names = ", ".join(one.folder.name for one in members)
     return replace(
         config,
         stages=stages_of(config.refiner)[:-1],
-        label=f"distilled from {names} into {'PRIP' if refiner == 'prip' else 'a language model'}",
+        label=f"distilled from {names} into {'PRIP' if kind == 'prip' else 'a language model'}",
         answering=answering,
         data=_of_runs(config.data, [one.config for one in members]),
         reward=replace(config.reward, renderer=""),

@@ -7,10 +7,11 @@ import pytest
 
 import experiments.distill
 from core.records import NAIVE
-from experiments.distill import KEPT, lessons
+from experiments.distill import KEPT, Lessons, in_one_form, kind_of, lessons
 from experiments.folder import RunFolder
 from experiments.report.members import member
 from experiments.training.config import TrainingConfig
+from prompt_db.prompt_pairs import PromptPair
 from prompt_db.run_store import RunStore
 from refiner import load_refiner, read_manifest
 from tests.cli.conftest import Brushup, write_toml
@@ -62,6 +63,30 @@ def test_what_another_run_holds_out_is_not_learned(warm: Path) -> None:
     assert found.dropped["held out by another run"] > 0
 
 
+def test_pairs_have_one_form() -> None:
+    on, anew = PromptPair("a cat.", "a cat, oil"), PromptPair("a cat", "oil of a cat")
+    other = PromptPair("a cat", "a cats, oil")
+    found = in_one_form(Lessons((on, on, anew, other), dropped={"x": 1}))
+    assert found.pairs == (on, on)
+    assert found.dropped == {"x": 1, "not going on from the naive prompt": 2}
+    assert kind_of("sft", found) == "neuroprompts"
+    mixed = in_one_form(Lessons((on, anew, other)))
+    assert mixed.pairs == (on, anew, other)
+    assert (kind_of("sft", mixed), kind_of("prip", mixed)) == ("promptist", "prip")
+
+
+def test_a_model_that_rewrites_keeps_the_rule_of_its_runs(
+    brushup: Brushup, warm: Path, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments.distill, "goes_on", lambda pair: False)
+    done = brushup("distill", "one", "--home", warm, "--json", "--quiet", *flags(SFT))
+    assert done.code == 0, done
+    settings = read_manifest(Path(done.json["refiner"])).settings
+    assert (settings["style"], settings["min_kept"], settings["search"]) == ("promptist", 1.0, None)
+    used = brushup("refine", "a red castle", "--refiner", "one-sft", "--home", warm, "--json").json
+    assert "keeps 100%" in used[0]["error"] or "castle" in used[0]["refined"]
+
+
 def test_pictures_that_are_gone_are_counted_and_not_learned(home: Path) -> None:
     found = lessons(member(RunFolder(home, "one")))
     assert found.pairs, "texts need no picture"
@@ -78,9 +103,9 @@ def test_a_language_model_from_a_run(brushup: Brushup, warm: Path, few: None) ->
     manifest = read_manifest(folder)
     assert list(manifest.training) == ["corpus", "sft"]
     assert manifest.data["runs"] == ["one"]
-    assert manifest.data["sft pairs"] + manifest.data["sft pairs held out"] == len(
-        lessons(member(RunFolder(warm, "one"))).pairs
-    )
+    found = in_one_form(lessons(member(RunFolder(warm, "one"))))
+    assert manifest.data["sft pairs"] + manifest.data["sft pairs held out"] == len(found.pairs)
+    assert manifest.settings["style"] == kind_of("sft", found)
     assert "distilled from one" in manifest.label
     assert "miniworld" not in manifest.label, "the stub world is another one"
     assert load_refiner(folder)
