@@ -151,8 +151,8 @@ def distill(
         runs: names of runs that have results; they need not be finished.
         progress: told what happens.
         refiner: `sft`, a language model that goes on from the prompt or rewrites it, as the pairs do; or `prip`.
-        source: a TOML file of `brushup train` for `prip`, `neuroprompts` (pairs that go on) or `promptist` (others): its
-            model is trained; None = miniworld size.
+        source: a TOML file of `brushup train` for `prip`, `neuroprompts` (pairs that go on) or `promptist` (others):
+            whose model is trained; None = miniworld size.
         settings: `KEY=VALUE`, over the file.
         out: the refiner's folder; by default `HOME/refiners/RUN-REFINER`.
 
