@@ -45,8 +45,8 @@ def compare(  # noqa: PLR0913 - one parameter a flag is how typer declares a com
     Start the same command again after a kill: what is finished is kept.
     """
     from core.errors import Interrupted
-    from experiments.compare_plan import make_plan
-    from experiments.compare_run import run_comparison
+    from experiments.compare.plan import make_plan
+    from experiments.compare.run import run_comparison
     from experiments.wiring import load_models
 
     plan = make_plan(
@@ -90,7 +90,7 @@ def _split(text: str, parse: Callable[[str], Level], flag: str) -> list[Level]:
 
 def show_comparison(found: Mapping[str, Any]) -> None:
     """Print a comparison's tables on stdout."""
-    from experiments.compare_tables import PAIRS
+    from experiments.compare.tables import PAIRS
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for table, title in TITLES.items():

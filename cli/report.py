@@ -17,7 +17,7 @@ def report(
 ) -> None:
     """Write a report: one HTML file with charts and pictures, which needs no network. Runs need not be finished."""
     from experiments.export import write_export
-    from experiments.page import make_page
+    from experiments.report.page import make_page
 
     page = make_page(home, names)
     write_export(output, page.html)

@@ -46,10 +46,11 @@ class ArmLine:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """One run. `scorer` is the one that is optimised, "" before the first score. `failures` counts by kind; `unknown_calls` were in flight when a process was killed.
+    """One run. `scorer` is the one that is optimised, "" before the first score.
 
-    `requests` counts what was sent to the LLM provider by how it ended. `renderer` says what a user should know about
-    it, `unread` which prompts are longer than the `window` of tokens that it reads.
+    `failures` counts by kind; `unknown_calls` were in flight when a process was killed. `requests` counts what was
+    sent to the LLM provider by how it ended. `renderer` says what a user should know about it, `unread` which prompts
+    are longer than the `window` of tokens that it reads.
     """
 
     name: str

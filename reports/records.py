@@ -1,4 +1,4 @@
-"""What a page is made of: plain records, filled by `experiments.report` and `experiments.comparison_report`.
+"""What a page is made of: plain records, filled by `experiments.report.single` and `experiments.report.comparison`.
 
 Numbers are raw; a page multiplies them by its `scale` (100 for HPSv2, as its papers do). Every text is untrusted.
 """

@@ -13,7 +13,7 @@ from core.records import NAIVE
 from experiments.evidence import gather
 from experiments.folder import RunFolder, write_json
 from experiments.paired import by_prompt
-from experiments.report import as_estimate, run_config, run_report
+from experiments.report.single import as_estimate, run_config, run_report
 from experiments.verdict import verdict
 from prompt_db.run_store import RunStore
 from tests.cli.conftest import Brushup, Result, snapshot

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.compare_statistics import censored_median, holm, nested_bootstrap, renders_to, sign_flip_p
+from experiments.compare.statistics import censored_median, holm, nested_bootstrap, renders_to, sign_flip_p
 
 
 def test_nested_bootstrap_is_the_mean_of_means_and_counts_replicates() -> None:

@@ -1,7 +1,7 @@
 """Mean ranks and bars of a critical-difference view, by hand-computed examples."""
 
 from core.records import Estimate
-from experiments.ranking import groups, mean_curve, mean_ranks, ranking
+from experiments.report.ranking import groups, mean_curve, mean_ranks, ranking
 from reports.records import PairLine
 
 

@@ -13,8 +13,8 @@ from core.environment import set_switches
 set_switches()
 
 from core.progress import Silent  # noqa: E402
-from experiments.compare_plan import Plan, make_plan  # noqa: E402
-from experiments.compare_run import run_comparison  # noqa: E402
+from experiments.compare.plan import Plan, make_plan  # noqa: E402
+from experiments.compare.run import run_comparison  # noqa: E402
 from experiments.config import RunConfig  # noqa: E402
 from experiments.wiring import Models  # noqa: E402
 from tests.fakes import fake_models  # noqa: E402

@@ -13,8 +13,8 @@ import pytest
 
 from core.errors import BadInput
 from core.progress import Silent
-from experiments.compare_plan import make_plan
-from experiments.compare_run import _alone, run_comparison
+from experiments.compare.plan import make_plan
+from experiments.compare.run import _alone, run_comparison
 from experiments.folder import RunFolder, read_json
 from experiments.status import list_runs
 from prompt_db.run_store import RunStore

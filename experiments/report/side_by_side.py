@@ -6,11 +6,11 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from experiments.compare_statistics import Replicates, holm, nested_bootstrap, sign_flip_p
+from experiments.compare.statistics import Replicates, holm, nested_bootstrap, sign_flip_p
 from experiments.folder import RunFolder
-from experiments.members import Member, gallery, member, run_line
-from experiments.ranking import comparison_verdict, mean_curve, ranking
-from experiments.report import home_option, round_points
+from experiments.report.members import Member, gallery, member, run_line
+from experiments.report.ranking import comparison_verdict, mean_curve, ranking
+from experiments.report.single import home_option, round_points
 from experiments.verdict import scale_of
 from reports.records import ComparisonReport, ComparisonTable, CurvePoint, LevelLine, PairLine
 

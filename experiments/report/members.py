@@ -8,11 +8,11 @@ from core.records import NAIVE, Estimate
 from experiments.config import RunConfig
 from experiments.contact_sheet import chosen_prompts
 from experiments.details import RunDetails, run_details
-from experiments.duels import shot
 from experiments.evidence import NOTHING, Evidence, gather
 from experiments.folder import RunFolder
 from experiments.paired import by_prompt
-from experiments.report import as_estimate, run_config
+from experiments.report.duels import shot
+from experiments.report.single import as_estimate, run_config
 from rendering.cache import ImageCache
 from reports.records import ComparisonRun, Gallery, GalleryRow, Shot
 

@@ -5,8 +5,8 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from experiments.compare_plan import Plan
-from experiments.compare_statistics import (
+from experiments.compare.plan import Plan
+from experiments.compare.statistics import (
     Replicates,
     censored_median,
     holm,
@@ -20,7 +20,7 @@ PAIRS = {"policies": "pairs", "batch_sizes": "batch_size_pairs", "configs": "con
 SHARE = 0.9
 """`renders_to_90` asks for this share of the best gain that any recommendation of the replicate has."""
 Outcomes = Mapping[str, Mapping[str, Any]]
-"""By run: `experiments.compare_trace.trace`, with the summary's `ledger` and `holdout`."""
+"""By run: `experiments.compare.trace.trace`, with the summary's `ledger` and `holdout`."""
 
 
 def comparison(name: str, plan: Plan, outcomes: Outcomes) -> dict[str, Any]:

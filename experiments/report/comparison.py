@@ -6,9 +6,9 @@ from typing import Any
 from core.errors import BadInput
 from core.records import Estimate
 from experiments.folder import RunFolder, all_folders, read_json
-from experiments.members import COLUMNS, Member, gallery, member, run_line
-from experiments.ranking import comparison_verdict, mean_curve, ranking
-from experiments.report import home_option
+from experiments.report.members import COLUMNS, Member, gallery, member, run_line
+from experiments.report.ranking import comparison_verdict, mean_curve, ranking
+from experiments.report.single import home_option
 from experiments.verdict import scale_of
 from reports.records import ComparisonReport, ComparisonTable, Gallery, GroupLine, LevelLine, PairLine, Verdict
 

@@ -12,10 +12,10 @@ from experiments.circumstances import circumstances, costs
 from experiments.config import RunConfig, parse_config
 from experiments.contact_sheet import chosen_prompts
 from experiments.details import ArmLine, RunDetails, run_details
-from experiments.duels import SPLITS, added_phrases, duel, rivals, shot
 from experiments.evidence import Evidence, gather
 from experiments.folder import RunFolder, read_json
 from experiments.health import history_of, warnings
+from experiments.report.duels import SPLITS, added_phrases, duel, rivals, shot
 from experiments.status import has_facts, reading
 from experiments.verdict import cost_line, scale_of, tested_on, verdict
 from graph.workbench import INITIAL

@@ -14,9 +14,9 @@ from typing import Any
 
 from core.errors import BadInput, BrushupError, Interrupted
 from core.progress import Progress, Silent
-from experiments.compare_plan import Cell, Plan
-from experiments.compare_tables import comparison
-from experiments.compare_trace import TRACE_FILE, trace
+from experiments.compare.plan import Cell, Plan
+from experiments.compare.tables import comparison
+from experiments.compare.trace import TRACE_FILE, trace
 from experiments.config import RunConfig
 from experiments.folder import RunFolder, check_name, create_folder, read_json, write_json
 from experiments.run import run

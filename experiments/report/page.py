@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import BadInput
-from experiments.comparison_report import stored_comparison
 from experiments.folder import RunFolder, all_folders, check_name, existing_folder
-from experiments.report import run_report
-from experiments.side_by_side import runs_comparison
+from experiments.report.comparison import stored_comparison
+from experiments.report.side_by_side import runs_comparison
+from experiments.report.single import run_report
 from reports import comparison_page, run_page
 
 
