@@ -36,7 +36,8 @@ check: .venv/.ready ## format, lint, types, import rules, fast tests: before eac
 parity: .venv/.ready ## our HPSv2 against the hpsv2 package, which gets its own .venv-parity/; by hand: ARCH=ViT-H-14
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/parity.py --architecture $(or $(ARCH),ViT-B-32)
 
-peers: .venv-peers/.ready ## our selection against gepa and promptolution in simulated worlds, in .venv-peers/
+peers: .venv/.ready .venv-peers/.ready ## our loop against gepa and promptolution, in .venv-peers/; two of the miniworld's runs again
+	OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/peers_miniworld.py --spot-check
 	OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/peers.py
 
 .venv-peers/.ready: benchmarks/peers-requirements.txt

@@ -7,6 +7,7 @@
 Every method meets the same simulated worlds (`peers_world.py`): the same children of a parent, the same scores of a
 picture, one counter of pictures at the oracle. It stops when the *true* worth of its own recommendation reaches TARGET.
 Settings were tuned on worlds 0-99, figures are of worlds 100-199. Simulated: no evidence about any image model.
+The miniworld's figures are read from a file that `peers_miniworld.py` wrote.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import numpy as np
 
 from benchmarks.peers_ours import Ours
 from benchmarks.peers_selection import brute_force, crossing, ours, pool, regret
+from benchmarks.peers_tables import DRAWS, show, summary
 from benchmarks.peers_theirs import Gepa, Promptolution, race
 from benchmarks.peers_world import World
 
@@ -35,7 +37,8 @@ TARGET = 0.6
 LIMIT = 3000
 """Pictures after which a method is censored: its figure is then a lower bound."""
 REGRET = 0.06
-DRAWS = 1000
+MINIWORLD = Path(__file__).parent / "results" / "peers-miniworld.json"
+"""What `peers_miniworld.py` found; it holds the command."""
 ALONE = ("uniform", "ucb1", "thompson", "t3c", "lucb")
 """Our policies that are held against the peers' selection; `brushup simulate` has all of them."""
 BUDGETS = (20, 24, 29, 35, 42, 50, 60, 72, 86, 104, 124, 149, 179, 215, 258, 309)
@@ -119,8 +122,7 @@ def main() -> None:
             "rho": options.rho,
             "simulated": _whole_loop(workers, options.rho, worlds),
             "selection_only": _selection(workers, options.rho, worlds),
-            "miniworld": {},
-            "miniworld_reason": "not run here: needs a committed file of runs on the embedded world",
+            "miniworld": json.loads(MINIWORLD.read_text(encoding="utf-8"))["miniworld"],
         }
     if options.json:
         print(json.dumps(result, indent=2))
@@ -133,7 +135,7 @@ def _whole_loop(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int])
     for name, method in METHODS.items():
         pictures[name] = _pictures(workers, method, rho, worlds)
         print(f"{name}: {np.nanmedian(pictures[name]):.0f}", file=sys.stderr, flush=True)
-    return {name: _row(row, pictures["ours"]) for name, row in pictures.items()}
+    return {name: summary(found, pictures["ours"], LIMIT) for name, found in pictures.items()}
 
 
 def _pictures(workers: ProcessPoolExecutor, method: Method, rho: float, worlds: Iterable[int]) -> np.ndarray:
@@ -144,18 +146,6 @@ def _pictures(workers: ProcessPoolExecutor, method: Method, rho: float, worlds: 
 
 def _one(method: Method, rho: float, number: int) -> int | None:
     return method(World(number, rho), TARGET, LIMIT)
-
-
-def _row(theirs: np.ndarray, ours: np.ndarray) -> dict[str, Any]:
-    """Return the median pictures, the median paired ratio with its bootstrap interval, and how many were stopped."""
-    ratios = np.nan_to_num(theirs, nan=LIMIT) / np.nan_to_num(ours, nan=LIMIT)
-    drawn = np.median(np.random.default_rng(0).choice(ratios, (DRAWS, len(ratios))), axis=1)
-    return {
-        "renders_to_target": float(np.median(np.nan_to_num(theirs, nan=LIMIT))),
-        "over_ours": float(np.median(ratios)),
-        "ci95": np.percentile(drawn, [2.5, 97.5]).tolist(),
-        "censored": int(np.isnan(theirs).sum()),
-    }
 
 
 def _selection(workers: ProcessPoolExecutor, rho: float, worlds: Sequence[int]) -> dict[str, Any]:
@@ -213,20 +203,13 @@ def _tune(workers: ProcessPoolExecutor, rho: float, worlds: int, families: Seque
 
 
 def _show(result: dict[str, Any]) -> None:
-    titles = {"simulated": "whole loop, median pictures to the target", "selection_only": "selection only, pictures"}
-    for part, title in titles.items():
-        print(f"\n{title}; {result['worlds']} worlds, rho {result['rho']:g}")
-        for name, row in sorted(result[part].items(), key=lambda item: item[1]["renders_to_target"] or np.inf):
-            print(f"  {name:48s}" + _shown(row))
-    print(f"\nminiworld: {result['miniworld_reason']}")
-
-
-def _shown(row: dict[str, Any]) -> str:
-    if row["renders_to_target"] is None:
-        return "not reached"
-    low, high = row["ci95"]
-    stopped = f"  ({int(row['censored'])} stopped at {LIMIT}: a lower bound)" if row["censored"] else ""
-    return f"{row['renders_to_target']:7.0f}  {row['over_ours']:5.2f}x ours [{low:.2f}, {high:.2f}]{stopped}"
+    worlds = f"{result['worlds']} worlds, rho {result['rho']:g}"
+    show(f"whole loop, median pictures to the target; {worlds}", result["simulated"], LIMIT)
+    show(f"selection only, pictures; {worlds}", result["selection_only"], LIMIT)
+    stored = json.loads(MINIWORLD.read_text(encoding="utf-8"))
+    show(
+        f"on the miniworld, from {MINIWORLD.name}; {len(stored['seeds'])} worlds", result["miniworld"], stored["limit"]
+    )
 
 
 if __name__ == "__main__":

@@ -69,6 +69,6 @@ class Ours:
         pull = bandit.ask(pull_id, generator("policy", world.number, pull_id))
         own = "" if self.paired else f" {pull.arm}"
         blocks = [f"{pull.batch}.{place}{own}" for place in range(self.batch)]
-        scores = {block: world.score(pull.arm, block) for block in blocks}
+        scores = dict(zip(blocks, world.scores(pull.arm, blocks), strict=True))
         fresh = [block for block in blocks if self.naive and block not in bandit.naive]
-        bandit.tell(pull.id, scores, {block: world.score(NAIVE, block) for block in fresh})
+        bandit.tell(pull.id, scores, dict(zip(fresh, world.scores(NAIVE, fresh), strict=True)))

@@ -79,7 +79,7 @@ class _Adapter:
         self._world = world
 
     def evaluate(self, batch: list[str], candidate: dict[str, str], capture_traces: bool = False) -> EvaluationBatch:
-        scores = [self._world.score(candidate["instruction"], example) for example in batch]
+        scores = self._world.scores(candidate["instruction"], batch)
         traces = [{"example": example} for example in batch] if capture_traces else None
         return EvaluationBatch(outputs=list(batch), scores=scores, trajectories=traces)
 

@@ -6,6 +6,7 @@ asks. An instruction is named by its path: `0` is the initial one, `0.2.1` the s
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import NormalDist
@@ -55,6 +56,16 @@ class World:
         common = self.rho**0.5 * normal(self.number, "block", block)
         own = (1 - self.rho) ** 0.5 * normal(self.number, "residual", f"{instruction} {block}")
         return OFFSET + self.worth(instruction) + common + own
+
+    def scores(self, instruction: str, blocks: Sequence[str]) -> list[float]:
+        """Draw and score a picture on each block."""
+        return [self.score(instruction, block) for block in blocks]
+
+
+def turn_of(instruction: str, twins: int) -> tuple[str, int, int]:
+    """Return whose child an instruction is, of which of its expansions with `twins` children, and which of them."""
+    parent, _, child = instruction.rpartition(".")
+    return parent, *divmod(int(child), twins)
 
 
 @lru_cache(maxsize=1_000_000)
