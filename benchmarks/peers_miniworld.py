@@ -32,7 +32,7 @@ from benchmarks.peers_drawn import PYTHON, Miniworld, Oracle
 from benchmarks.peers_tables import differences, show, summary
 
 TARGET = 2.0
-"""Gain over the naive prompts, scores x 100; `make demo` reaches 4.5 to 7.4, which would take hours here."""
+"""Gain over the naive prompts, scores x 100; `make demo` reaches 4.5 to 7.4: an easy target."""
 LIMIT = 600
 """Pictures after which a method is censored."""
 PLAYED = (
