@@ -148,6 +148,7 @@ def little_memory(renderer, most, error=OUT_OF_MEMORY[0]):
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
 def test_the_chunk_is_halved_when_memory_runs_out(folder, error):
     renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
@@ -162,6 +163,7 @@ def test_the_chunk_is_halved_when_memory_runs_out(folder, error):
     assert sizes[-1] == 1, "it stays halved"
 
 
+@pytest.mark.slow
 def test_all_pictures_of_a_call_have_one_chunk_even_when_memory_runs_out_in_its_middle(folder):
     renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
     whole, sizes = renderer._pipeline, []
@@ -177,6 +179,7 @@ def test_all_pictures_of_a_call_have_one_chunk_even_when_memory_runs_out_in_its_
     assert sizes == [4, 2, 2, 1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_no_memory_for_one_picture_is_an_error_of_each_request(folder):
     renderer = load_renderer(str(folder), RenderSettings(chunk=4, threads=1))
     little_memory(renderer, 0)
