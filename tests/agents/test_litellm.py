@@ -15,6 +15,8 @@ from core.records import ChatRequest
 from core.scope import logged_requests
 from tests.fixtures.openai_server import HTTP_FAULTS, MARK, OpenAIServer
 
+pytestmark = pytest.mark.slow
+
 KEY = "planted-key-0123456789abcdef"
 FAST = RetryPolicy(attempts=2, timeout=30.0, total=90.0, first_pause=0.01, longest_pause=0.05)
 

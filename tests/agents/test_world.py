@@ -9,6 +9,8 @@ from agents.offline.plan import read_plan
 from core.text import phrases
 from tests.agents.stub_world import FAMILY, GENERIC, HARMFUL, PHRASES, World, compare, refined, run_loop
 
+pytestmark = pytest.mark.slow
+
 NONSENSE = {
     phrase: f"{'bdfgklmnprtvz'[k % 13]}o{'xqjw'[k // 13]}a v{'aeiou'[k % 5]}k{k}" for k, phrase in enumerate(PHRASES)
 }

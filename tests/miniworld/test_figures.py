@@ -11,6 +11,8 @@ from miniworld.train.fooling import gains
 from miniworld.train.measure import Measured
 from miniworld.vocabulary import FAMILIES
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = holdout_prompts(0, 24)
 SETS = {family: (f"term of {family}",) for family in FAMILIES}
 LIFT = {"naive": 0.0, "three good": 2.0, "three harmful": -1.0, "nine terms": 0.5}
