@@ -329,6 +329,16 @@ def _unknown(store: RunStore) -> dict[str, Any]:
     return found
 
 
+def in_flight_at_kills(store: RunStore, kind: str) -> int:
+    """Return how many charges of a kind were lost when processes died; for a run that nobody is working on."""
+    [row] = store.rows(
+        "SELECT (SELECT count(*) FROM unknown_call WHERE kind = ?)"
+        " + (SELECT count(*) FROM charge WHERE kind = ? AND status = 'reserved') AS n",
+        [kind, kind],
+    )
+    return int(row["n"])
+
+
 def overruns(store: RunStore) -> list[str]:
     """Return a warning when a provider reported more than was reserved: then caps may be overshot by as much."""
     [row] = store.rows(

@@ -20,8 +20,9 @@ from experiments.compare.trace import TRACE_FILE, trace
 from experiments.config import RunConfig
 from experiments.folder import RunFolder, check_name, create_folder, read_json, write_json
 from experiments.run import run
-from experiments.status import refuse_running
+from experiments.status import has_facts, reading, refuse_running
 from experiments.wiring import Models, open_library
+from prompt_db.ledger import in_flight_at_kills
 from prompt_db.library import Library
 
 Load = Callable[[RunConfig], Models]
@@ -155,7 +156,7 @@ def _finish(inner: Path, cell: Cell, load: Load) -> str:
     models = _models(load, cell.config)
     try:
         if not folder.summary_file.is_file():
-            run(folder, cell.config, Silent(), started=time.time(), models=models)
+            run(folder, _without_losses(folder, cell.config), Silent(), started=time.time(), models=models)
         found = trace(folder, cell.config, models)
     except Interrupted:
         raise
@@ -164,6 +165,16 @@ def _finish(inner: Path, cell: Cell, load: Load) -> str:
     gains = list(found["gains"].values())
     mean = sum(gains) / len(gains) if gains else 0.0
     return f"{cell.run}: gain {mean:+.4f} after {found['loop_renders']} pictures"
+
+
+def _without_losses(folder: RunFolder, config: RunConfig) -> RunConfig:
+    """Return a configuration that lets a run have back the pictures in flight at its kills: equal budgets for all."""
+    if config.budget.max_renders is None or not has_facts(folder):
+        return config
+    with reading(folder) as store:
+        lost = in_flight_at_kills(store, "render")
+    budget = config.budget.model_copy(update={"max_renders": config.budget.max_renders + lost})
+    return config.model_copy(update={"budget": budget})
 
 
 _LOADED: dict[str, Models] = {}

@@ -15,7 +15,7 @@ from core.errors import BadInput
 from core.progress import Silent
 from experiments.compare.plan import make_plan
 from experiments.compare.run import _alone, run_comparison
-from experiments.folder import RunFolder, read_json
+from experiments.folder import RunFolder, create_folder, read_json
 from experiments.status import list_runs
 from prompt_db.run_store import RunStore
 from tests.integration.compare_driver import load, stub_plan, write_toml
@@ -207,3 +207,17 @@ def test_bad_flags_are_one_line(tmp_path: Path, changes: dict[str, Any], words: 
 
 def test_json_has_no_nan(whole) -> None:
     json.dumps(whole[1], allow_nan=False)
+
+
+def test_pictures_lost_at_a_kill_do_not_count_against_a_budget(whole, tmp_path: Path) -> None:
+    plan = stub_plan(tmp_path)
+    cell = plan.cells()[0]
+    folder = create_folder(tmp_path / "runs" / "cmp", cell.run, cell.config.model_dump(mode="json"))
+    store = RunStore.writer(folder.database)
+    store.append("session", {"pid": 2**22 + 1, "started": time.time() - 60})
+    lost = ({"id": f"render:lost-{k}", "kind": "render", "status": "reserved"} for k in range(9))
+    store.upsert("charge", lost)
+    store.close()
+    found = run_comparison(tmp_path / "runs", "cmp", plan, Silent(), load=load)
+    assert [run["gain"] for run in found["runs"]] == [run["gain"] for run in whole[1]["runs"]]
+    assert read_json(folder.summary_file)["ledger"]["unknown"] == {"render": 9}
