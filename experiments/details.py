@@ -9,7 +9,8 @@ from typing import Any
 from bandit.pool import top
 from bandit.rewards import paired
 from bandit.statistics import arm_statistics, bounds, pooled_sd
-from core.records import NAIVE
+from core.records import NAIVE, Estimate
+from experiments.config import RunConfig, parse_config
 from experiments.folder import RunFolder, read_json
 from experiments.renderer_facts import smaller_chunks, stored_notes, stored_window
 from experiments.status import Event, events, has_facts, pulse, reading, stored_summary
@@ -115,6 +116,21 @@ def run_details(folder: RunFolder, now: Callable[[], float] = time.time) -> RunD
             window=stored_window(store),
             summary=summary,
         )
+
+
+def run_config(folder: RunFolder) -> RunConfig:
+    """Return a run's configuration.
+
+    Raises:
+        BadInput: damaged, or of another version.
+    """
+    return parse_config(read_json(folder.config_file), source=str(folder.config_file))
+
+
+def as_estimate(found: Mapping[str, Any]) -> Estimate:
+    """Return an estimate from its form in `summary.json`."""
+    low, high = found["ci95"]
+    return Estimate(found["mean"], (low, high), found["n"])
 
 
 def _arms(store: RunStore, result: Mapping[str, Any] | None) -> list[ArmLine]:

@@ -12,10 +12,10 @@ from core.progress import Progress
 from core.records import NAIVE
 from experiments.config import RunConfig
 from experiments.folder import existing_folder
-from experiments.report.members import Member, member
+from experiments.member import Member, member
 from experiments.wiring import on_miniworld, open_library
 from prompt_db.prompt_pairs import PromptPair
-from refiner.prip.answer import prefix_of
+from refiner.answer import prefix_of
 from refiner.prip.data import PromptPicture
 from rendering.cache import ImageCache
 

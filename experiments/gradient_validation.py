@@ -20,8 +20,8 @@ from agents.offline.wording import read_evidence
 from core.errors import BadInput
 from core.seeding import generator
 from core.text import phrases
-from experiments.config import parse_config
-from experiments.folder import RunFolder, read_json
+from experiments.details import run_config
+from experiments.folder import RunFolder
 from experiments.status import has_facts, reading
 from experiments.wiring import on_miniworld
 from graph.lineage import evidence
@@ -100,7 +100,7 @@ def run_tallies(folder: RunFolder, clear: float = CLEAR) -> list[Tally]:
     Raises:
         BadInput: the run is not of the miniworld.
     """
-    config = parse_config(read_json(folder.config_file), source=str(folder.config_file))
+    config = run_config(folder)
     if not on_miniworld(config):
         raise BadInput(f"run {folder.name!r} is not on the miniworld; the true effects of phrases are known only there")
     if not has_facts(folder):

@@ -14,8 +14,9 @@ from core.scope import call_scope
 from core.seeding import derive_seed
 from core.text import digest, text_id
 from experiments.answers import Source
-from experiments.config import AgentsSection, RunConfig, parse_config
-from experiments.folder import RunFolder, existing_folder, read_json
+from experiments.config import AgentsSection, RunConfig
+from experiments.details import run_config
+from experiments.folder import RunFolder, existing_folder
 from experiments.renderer_facts import stored_window
 from experiments.result import finished, run_templates
 from experiments.status import has_facts, reading
@@ -49,8 +50,8 @@ def run_source(
         ProviderError: from `ask`, the LLM provider refused.
     """
     folder = existing_folder(home, run)
-    config = parse_config(read_json(folder.config_file), source=str(folder.config_file))
-    arm = _instruction(folder, instruction)
+    config = run_config(folder)
+    arm = best_instruction(folder, instruction)
     agents = _agents(config.agents, llm, api_base)
     chat = load_chat(agents, api_base=api_base)
     with open_refiner(folder, config, agents, arm, chat) as opened:
@@ -156,7 +157,12 @@ def checked_prompt(prompt: str) -> str:
     return text
 
 
-def _instruction(folder: RunFolder, wanted: str | None) -> Instruction:
+def best_instruction(folder: RunFolder, wanted: str | None = None) -> Instruction:
+    """Return a run's best instruction, or the wanted one.
+
+    Raises:
+        BadInput: no result yet, or no such instruction.
+    """
     best = finished(folder)["best"] if wanted is None else wanted
     if not has_facts(folder):
         raise BadInput(f"run {folder.name!r} has not begun, so it has no instructions; resume it")

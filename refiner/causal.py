@@ -25,12 +25,12 @@ from core.errors import BadInput
 from core.records import Refinement
 from core.seeding import derive_seed, generator
 from core.text import one_line
+from refiner.answer import prefix_of, share_kept, stem
 from refiner.clauses import Clause
 from refiner.constraints import Categories, Satisfaction, Wishes, clauses, read_categories, satisfaction
 from refiner.folder import Manifest, read_manifest
-from refiner.lm import load_pretrained, load_tokenizer, padded
+from refiner.lm import load_pretrained, load_tokenizer, padded, placement
 from refiner.neurologic import NeuroLogic, Wanted, decode
-from refiner.prip.answer import prefix_of, share_kept, stem
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 
 CATEGORIES_FILE = "categories.json"
@@ -266,6 +266,5 @@ def load_released(style: str, source: str = "") -> CausalRefiner:
 
 
 def _model(source: str) -> Any:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    device, dtype = placement()
     return load_pretrained(AutoModelForCausalLM, source, dtype=dtype).to(device).eval()

@@ -10,6 +10,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from core.device import default_device
 from core.errors import BadInput
 from core.text import one_line
 
@@ -91,6 +92,12 @@ def with_lora(model: Any, config: LmConfig) -> Any:
 def merged(model: Any) -> Any:
     """Return the model without LoRA: its matrices added to the weights, so that loading it needs no peft."""
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def placement() -> tuple[str, torch.dtype]:
+    """Return the device that answers are computed on, and the dtype of the weights there."""
+    device = default_device()
+    return device, torch.bfloat16 if device == "cuda" else torch.float32
 
 
 def load_tokenizer(source: str) -> Any:

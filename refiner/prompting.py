@@ -4,16 +4,14 @@ One template serves training and answering. (BeautifulPrompt's code trained with
 without; it also cut its end token off by characters, which ate a last "s".)
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from core.errors import BadInput
-from core.text import one_line
+from refiner.answer import join, stem, tidy
 from refiner.constraints import Wishes
 from refiner.neurologic_config import NeuroLogic
-from refiner.prip.answer import join, stem, tidy
+from refiner.settings import changed
 
 _SLOT = "{prompt}"
 
@@ -130,22 +128,4 @@ def prompting_of(settings: Any, where: str) -> Prompting:
     if not isinstance(settings, dict) or settings.get("style") not in STYLES:
         raise BadInput(f"{where}: got settings {settings!r:.60}, expected a style out of {', '.join(STYLES)}")
     changes = {key: value for key, value in settings.items() if key != "style"}
-    return _changed(STYLES[settings["style"]], changes, where)
-
-
-def _changed(base: Any, changes: dict[str, Any], where: str) -> Any:
-    """Return a settings record with some fields changed, records inside it field by field."""
-    values = {known.name: getattr(base, known.name) for known in fields(base)}
-    for key, value in changes.items():
-        if key not in values:
-            raise BadInput(f"{where}: got the setting {key!r}, expected one of {', '.join(values)}; correct it")
-        inner = getattr(base, key) or (NeuroLogic() if key == "search" else None)
-        if isinstance(value, dict) and isinstance(inner, (Generation, NeuroLogic, Wishes)):
-            value = _changed(inner, value, f"{where}: {key}")
-        values[key] = value
-    try:
-        return TypeAdapter(type(base)).validate_python(values)
-    except (ValidationError, TypeError) as error:
-        raise BadInput(
-            f"{where}: got {changes!r:.80}, expected settings of other types ({one_line(error)[:80]})"
-        ) from None
+    return changed(STYLES[settings["style"]], changes, f"{where}: settings")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,7 +16,8 @@ def changed(base: Settings, changes: Any, where: str) -> Settings:
 
     Args:
         base: what holds where nothing is changed.
-        changes: by field name, plain JSON types; for a record inside, a mapping of its own.
+        changes: by field name, plain JSON types; for a record inside, a mapping of its own. Where a record may be
+            None, a mapping changes its defaults if there is none, and None takes it away.
         where: the place in the file, for errors.
 
     Raises:
@@ -28,8 +29,11 @@ def changed(base: Settings, changes: Any, where: str) -> Settings:
     for name, value in changes.items():
         if name not in values:
             raise BadInput(f"{where}: got the setting {name!r}, expected one of {', '.join(values)}; correct it")
-        inner = values[name]
-        values[name] = changed(inner, value, f"{where}.{name}") if is_dataclass(inner) else value
+        inner, optional = values[name], _optional(base, name)
+        if optional and inner is None:
+            inner = optional()
+        inside = is_dataclass(inner) and not (optional and value is None)
+        values[name] = changed(inner, value, f"{where}.{name}") if inside else value
     try:
         return TypeAdapter(type(base)).validate_python(values)
     except ValidationError as error:
@@ -38,3 +42,9 @@ def changed(base: Settings, changes: Any, where: str) -> Settings:
         raise BadInput(
             f"{place}: got {first['input']!r:.60}, expected otherwise ({first['msg']}); correct it"
         ) from None
+
+
+def _optional(base: Any, name: str) -> type[Any] | None:
+    """Return the record that a field holds if it may also be None; None for every other field."""
+    kinds: tuple[Any, ...] = get_args(get_type_hints(type(base))[name])
+    return next((kind for kind in kinds if is_dataclass(kind)), None) if type(None) in kinds else None

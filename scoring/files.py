@@ -11,6 +11,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from core.device import default_device
 from core.errors import BadInput
 from core.text import one_line
 
@@ -127,7 +128,7 @@ def resolve_device(name: str) -> torch.device:
         BadInput: this machine has no such device.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = default_device()
     device = torch.device(name)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, True) or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):

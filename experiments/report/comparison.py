@@ -6,7 +6,8 @@ from typing import Any
 from core.errors import BadInput
 from core.records import Estimate
 from experiments.folder import RunFolder, all_folders, read_json
-from experiments.report.members import COLUMNS, Member, gallery, member, run_line
+from experiments.member import Member, member
+from experiments.report.members import COLUMNS, gallery, run_line
 from experiments.report.ranking import comparison_verdict, mean_curve, ranking
 from experiments.report.single import home_option
 from experiments.verdict import scale_of

@@ -1,18 +1,11 @@
 """The runs of a comparison: what each has found, and their pictures side by side."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import fmean
 
-from core.records import NAIVE, Estimate
-from experiments.config import RunConfig
+from core.records import NAIVE
 from experiments.contact_sheet import chosen_prompts
-from experiments.details import RunDetails, run_details
-from experiments.evidence import NOTHING, Evidence, gather
-from experiments.folder import RunFolder
-from experiments.paired import by_prompt
+from experiments.member import Member
 from experiments.report.duels import shot
-from experiments.report.single import as_estimate, run_config
 from rendering.cache import ImageCache
 from reports.records import ComparisonRun, Gallery, GalleryRow, Shot
 
@@ -20,44 +13,6 @@ ROWS = 6
 """Prompts in the gallery."""
 COLUMNS = 4
 """Levels in the gallery, beside the naive prompts."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A run that is compared."""
-
-    folder: RunFolder
-    config: RunConfig
-    details: RunDetails
-    evidence: Evidence
-
-    @property
-    def best(self) -> str:
-        """The arm that it recommends."""
-        return next((arm.id for arm in self.details.arms if arm.best), "")
-
-    @property
-    def gain(self) -> Estimate | None:
-        """Its test result, None before that."""
-        return as_estimate(self.details.summary["holdout"]["best_minus_naive"]) if self.details.summary else None
-
-    def gains(self) -> dict[str, float]:
-        """Return the gain on each test prompt, by its text."""
-        if self.details.summary is None:
-            return {}
-        found = self.evidence.rewards("test", self.best)
-        grouped = by_prompt(found, {block: self.evidence.blocks[block].prompt_id for block in found})
-        return {self.evidence.prompts[prompt].text: fmean(values) for prompt, values in grouped.items()}
-
-
-def member(folder: RunFolder) -> Member:
-    """Return a run to compare.
-
-    Raises:
-        BadInput: its files are damaged, or of a newer schema.
-    """
-    config, details = run_config(folder), run_details(folder)
-    return Member(folder, config, details, gather(folder, config, details.scorer) if details.scorer else NOTHING)
 
 
 def run_line(one: Member) -> ComparisonRun:

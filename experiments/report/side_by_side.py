@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.compare.statistics import Replicates, holm, nested_bootstrap, sign_flip_p
 from experiments.folder import RunFolder
-from experiments.report.members import Member, gallery, member, run_line
+from experiments.member import Member, member
+from experiments.report.members import gallery, run_line
 from experiments.report.ranking import comparison_verdict, mean_curve, ranking
 from experiments.report.single import home_option, round_points
 from experiments.verdict import scale_of

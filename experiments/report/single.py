@@ -9,11 +9,11 @@ from bandit.pool import top
 from bandit.statistics import bounds, pooled_sd
 from core.records import NAIVE, Estimate
 from experiments.circumstances import circumstances, costs
-from experiments.config import RunConfig, parse_config
+from experiments.config import RunConfig
 from experiments.contact_sheet import chosen_prompts
-from experiments.details import ArmLine, RunDetails, run_details
+from experiments.details import ArmLine, RunDetails, as_estimate, run_config, run_details
 from experiments.evidence import Evidence, gather
-from experiments.folder import RunFolder, read_json
+from experiments.folder import RunFolder
 from experiments.health import history_of, warnings
 from experiments.report.duels import SPLITS, added_phrases, duel, rivals, shot
 from experiments.status import has_facts, reading
@@ -83,15 +83,6 @@ def run_report(folder: RunFolder) -> RunReport:
         circumstances=setting,
         commands=_commands(folder, details),
     )
-
-
-def run_config(folder: RunFolder) -> RunConfig:
-    """Return a run's configuration.
-
-    Raises:
-        BadInput: damaged, or of another version.
-    """
-    return parse_config(read_json(folder.config_file), source=str(folder.config_file))
 
 
 def _empty(folder: RunFolder, details: RunDetails, config: RunConfig) -> RunReport:
@@ -169,12 +160,6 @@ def _warnings(details: RunDetails, evidence: Evidence) -> tuple[str, ...]:
 
 
 # --- the test
-
-
-def as_estimate(found: Mapping[str, Any]) -> Estimate:
-    """Return an estimate from its form in `summary.json`."""
-    low, high = found["ci95"]
-    return Estimate(found["mean"], (low, high), found["n"])
 
 
 def _test(summary: Mapping[str, Any] | None, best: str) -> tuple[TestLine, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 import miniworld
+from core.device import default_device
 from core.errors import BadInput
 from experiments.training.config import MINIWORLD
 from experiments.training.data import held_out
@@ -101,8 +102,7 @@ def _model(shop: Workshop) -> PripConfig:
 
 
 def _picture_encoder(source: str) -> PivotEncoder:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return ClipPivot(miniworld.PIVOT) if source == MINIWORLD else QFormerPivot(source, device)
+    return ClipPivot(miniworld.PIVOT) if source == MINIWORLD else QFormerPivot(source, default_device())
 
 
 def _pivots(encoder: PivotEncoder, files: Sequence[Path]) -> dict[Path, torch.Tensor]:

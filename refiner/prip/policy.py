@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from refiner.answer import join, prefix_of
 from refiner.lm import disable_dropout
-from refiner.prip.answer import join, prefix_of
 from refiner.prip.model import Prip
 from refiner.sampling import Context
 

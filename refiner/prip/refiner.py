@@ -10,8 +10,10 @@ import torch
 
 from core.records import Refinement
 from core.seeding import derive_seed
+from refiner.answer import join, prefix_of, share_kept, stem, tidy
 from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
-from refiner.prip.answer import Answering, join, prefix_of, share_kept, stem, tidy
+from refiner.lm import placement
+from refiner.prip.answering import Answering
 from refiner.prip.model import Prip, from_pretrained
 from refiner.sampling import Context, Decoding, draw
 from refiner.settings import changed
@@ -91,7 +93,5 @@ def load(folder: Path) -> PripRefiner:
         BadInput: a file is missing or corrupt, or a setting is not known.
     """
     manifest = read_manifest(folder)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     answering = changed(Answering(), manifest.settings.get("answering", {}), f"{folder / MANIFEST_FILE}: answering")
-    return PripRefiner(from_pretrained(folder, device, dtype), answering, manifest)
+    return PripRefiner(from_pretrained(folder, *placement()), answering, manifest)

@@ -9,7 +9,7 @@ import experiments.distill
 from core.records import NAIVE
 from experiments.distill import KEPT, Lessons, in_one_form, kind_of, lessons
 from experiments.folder import RunFolder
-from experiments.report.members import member
+from experiments.member import member
 from experiments.training.config import TrainingConfig
 from prompt_db.prompt_pairs import PromptPair
 from prompt_db.run_store import RunStore

@@ -10,10 +10,11 @@ import pytest
 
 from bandit.bootstrap import bootstrap_mean
 from core.records import NAIVE
+from experiments.details import as_estimate, run_config
 from experiments.evidence import gather
 from experiments.folder import RunFolder, write_json
 from experiments.paired import by_prompt
-from experiments.report.single import as_estimate, run_config, run_report
+from experiments.report.single import run_report
 from experiments.verdict import verdict
 from prompt_db.run_store import RunStore
 from tests.cli.conftest import Brushup, Result, snapshot

@@ -1,9 +1,10 @@
-"""How PRIP's answers relate to the user's words."""
+"""How answers relate to the user's words."""
 
 import pytest
 
 from core.errors import BadInput
-from refiner.prip.answer import Answering, join, prefix_of, share_kept, stem, tidy
+from refiner.answer import join, prefix_of, share_kept, stem, tidy
+from refiner.prip.answering import Answering
 
 
 @pytest.mark.parametrize(

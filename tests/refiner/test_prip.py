@@ -27,7 +27,7 @@ from core.interfaces import Refiner
 from prompt_db.diffusiondb import LoggedImage
 from refiner import load_refiner
 from refiner.folder import MANIFEST_FILE, Manifest
-from refiner.prip.answer import Answering
+from refiner.prip.answering import Answering
 from refiner.prip.config import DECODERS, PripConfig
 from refiner.prip.data import preferred_pictures, system_pictures
 from refiner.prip.decoder import DecoderConfig, PromptDecoder

@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import BadInput
+from refiner.neurologic_config import NeuroLogic
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 
 LOW, HIGH = "a red boat", "a red boat, oil paintings."
@@ -56,6 +57,7 @@ def test_a_manifest_changes_single_settings() -> None:
     )
     assert own.generation == Generation(max_new_tokens=75, top_k=5)
     assert prompting_of({"style": "promptist", "search": None}, "f").search is None
+    assert prompting_of({"style": "beautifulprompt", "search": {"beam": 2}}, "f").search == NeuroLogic(beam=2)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,8 @@ def test_a_manifest_changes_single_settings() -> None:
     [
         ({}, "expected a style out of"),
         ({"style": "promptist", "beams": 3}, "got the setting 'beams'"),
-        ({"style": "promptist", "search": {"beam": "wide"}}, "f: search: .*settings of other types"),
+        ({"style": "promptist", "search": {"beam": "wide"}}, "f: settings.search.beam: got 'wide'"),
+        ({"style": "promptist", "generation": None}, "f: settings.generation: got None"),
         ({"style": "promptist", "generation": {"top_p": 2}}, "top_p at most 1"),
         ({"style": "promptist", "wishes": {"chosen": {"mood": ["a"]}}}, "got the category 'mood'"),
     ],

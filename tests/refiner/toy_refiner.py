@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.records import Refinement
+from refiner.answer import join, stem
 from refiner.folder import Manifest, read_manifest
-from refiner.prip.answer import join, stem
 
 
 class Phrases:
