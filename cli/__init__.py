@@ -9,6 +9,7 @@ def commands() -> dict[str, Callable[..., Any]]:
     from cli.compare import compare
     from cli.distill import distill
     from cli.doctor import doctor
+    from cli.evaluate import evaluate
     from cli.export import export
     from cli.gradients import gradients
     from cli.optimize import optimize
@@ -33,5 +34,6 @@ def commands() -> dict[str, Callable[..., Any]]:
         "refine": refine,
         "train": train,
         "distill": distill,
+        "evaluate": evaluate,
         "doctor": doctor,
     }

@@ -13,7 +13,7 @@ from core.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = ("cache", "prompts.db")
-_TAKEN = ("refined", "refiners")
+_TAKEN = ("refined", "refiners", "evaluations")
 
 
 @dataclass(frozen=True)
