@@ -16,6 +16,7 @@ from refiner.constraints import CATEGORIES
 SUITES = ("table", "ablation", "transfer", "hpsv2")
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 """Holds `suites/SUITE.toml`; configurations of runs that rows name lie below it too."""
+ALL = ("all",)
 WHO = ("agent", "run", "corpus", "refiner")
 
 
@@ -28,7 +29,7 @@ class RowSpec:
         run: the best instruction of the run that `--run` names.
         corpus: professional prompts of the miniworld, with their own words before the first comma as naive prompts.
         refiner: a trained refiner, as in `brushup refine --refiner`; RUN stands for the run's name.
-        want: what its answers are asked to hold: category and term, or `auto`.
+        want: categories of terms that its answers are asked to hold one term of each of; `["all"]` = all it knows.
         train: command that trains it; HOME and RUN stand for the home and the run's name.
     """
 
@@ -37,13 +38,13 @@ class RowSpec:
     run: bool = False
     corpus: bool = False
     refiner: str = ""
-    want: Mapping[str, str] = field(default_factory=dict)
+    want: tuple[str, ...] = ()
     train: str = ""
 
     def __post_init__(self) -> None:
         if sum(bool(getattr(self, who)) for who in WHO) > 1:
             raise BadInput(f"a row: got several of {', '.join(WHO)}, expected one of them; leave the others out")
-        if unknown := [name for name in self.want if name not in CATEGORIES]:
+        if unknown := [name for name in self.want if name not in CATEGORIES and self.want != ALL]:
             raise BadInput(f"a row's want: got {', '.join(unknown)}, expected some of {', '.join(CATEGORIES)}")
 
 

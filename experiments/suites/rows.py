@@ -14,20 +14,24 @@ from core.records import NAIVE, ChatRequest, Completion, Refinement
 from core.scope import call_scope
 from core.seeding import derive_seed
 from core.text import digest, text_id
-from experiments.answers import Source, find_refiner, trained_source, wishes_of
+from experiments.answers import Source, find_refiner, trained_source
 from experiments.config import AgentsSection, load_config, parse_config
 from experiments.folder import existing_folder, read_json
 from experiments.metered import MeteredChat
 from experiments.refine import best_instruction, open_refiner
+from experiments.result import finished
 from experiments.status import reading
 from experiments.suites.cases import Case, professional_prompts
-from experiments.suites.config import FOLDER, RowSpec, SuiteConfig
+from experiments.suites.config import ALL, FOLDER, RowSpec, SuiteConfig
 from experiments.wiring import agent_settings, first_instructions, load_chat, open_library, refiner_factory
 from graph.workbench import INITIAL
 from prompt_db.cache_store import CacheStore
 from prompt_db.ledger import Ledger
 from refiner import RELEASED
+from refiner.constraints import AUTO, Categories, Wishes, automatic, read_categories
 from refiner.folder import MANIFEST_FILE
+
+CATEGORIES_FILE = "categories.json"
 
 
 @dataclass
@@ -130,8 +134,10 @@ def make_rows(
         wanted: names of rows, or refiners that are no row; none = all rows of the suite.
 
     Raises:
-        BadInput: a wanted row cannot be evaluated.
+        BadInput: a wanted row cannot be evaluated, or the run has no result.
     """
+    if run is not None:
+        finished(existing_folder(home, run))
     specs = {name: config.rows.get(name, RowSpec(refiner=name)) for name in wanted} if wanted else dict(config.rows)
     specs.setdefault(NAIVE, RowSpec())
     rows: list[Row] = [Row(NAIVE, _naive)]
@@ -203,9 +209,20 @@ def _naive(tools: Tools) -> AbstractContextManager[Answering]:  # noqa: ARG001 -
 
 @contextmanager
 def _trained(tools: Tools, spec: RowSpec) -> Iterator[Answering]:
-    wishes = wishes_of((), [f"{category}={term}" for category, term in spec.want.items()], (), ())
-    with trained_source(tools.home, _refiner_name(spec, tools.run), wishes, 1, tools.config.seed) as source:
+    name = _refiner_name(spec, tools.run)
+    wishes = automatic(own_categories(tools.home, name)) if spec.want == ALL else Wishes(_terms(spec.want))
+    with trained_source(tools.home, name, wishes, 1, tools.config.seed) as source:
         yield Answering(source)
+
+
+def _terms(want: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    return dict.fromkeys(want, (AUTO,))
+
+
+def own_categories(home: Path, refiner: str) -> Categories:
+    """Return the categories of terms that a trained refiner knows: its own, or those that come with brushup."""
+    file = Path(find_refiner(home, refiner)) / CATEGORIES_FILE
+    return read_categories(file if file.is_file() else None)
 
 
 @contextmanager
