@@ -18,6 +18,7 @@ from refiner.training import TrainConfig
 
 MINIWORLD, PAPER = "miniworld", "paper"
 SIZES = (MINIWORLD, PAPER)
+BEST, RANDOM = "best", "random"
 STYLE_OF = {
     "beautifulprompt": "beautifulprompt",
     "neuroprompts": "neuroprompts",
@@ -53,6 +54,8 @@ class DataConfig:
         prefix: how NeuroPrompts cuts a professional prompt: `first-comma` or `full`.
         filter: BeautifulPrompt's.
         preference: scorer that chooses a prompt's best picture, for PRIP's E.
+        preferred: which picture of a prompt E learns: the `best`, or a `random` one (PRIP's ablation, table 4).
+        d_reads_pivots: False = D learns prompts without their pictures (PRIP's ablation, table 4).
         clip: scorer of the match, for PRIP's D.
         aesthetic: scorer of beauty, for PRIP's D.
         min_clip: floor of `clip`.
@@ -79,6 +82,8 @@ class DataConfig:
     prefix: str = FIRST_COMMA
     filter: PairFilter = field(default_factory=PairFilter)
     preference: str = "imagereward"
+    preferred: str = BEST
+    d_reads_pivots: bool = True
     clip: str = "clipscore"
     aesthetic: str = "aesthetic"
     min_clip: float = MIN_CLIP
@@ -90,6 +95,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.holdout < 0 or self.most < 0 or not 0 <= self.drop_share < 1:
             raise BadInput("data: expected holdout and most of at least 0, and drop_share from 0 to under 1; change it")
+        if self.preferred not in (BEST, RANDOM):
+            raise BadInput(f"data.preferred: got {self.preferred!r}, expected {BEST} or {RANDOM}; change it")
 
 
 @dataclass(frozen=True)

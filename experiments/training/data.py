@@ -10,7 +10,7 @@ import numpy as np
 import miniworld
 from core.errors import BadInput
 from core.seeding import generator
-from experiments.training.config import MINIWORLD, DataConfig
+from experiments.training.config import MINIWORLD, RANDOM, DataConfig
 from prompt_db import diffusiondb_table
 from prompt_db.diffusiondb import LoggedImage, read_parts
 from prompt_db.importers import read_prompts
@@ -142,7 +142,8 @@ class Reader:
             BadInput: as `log`, or nothing is over the floors.
         """
         config, log = self.config, self.log()
-        preferred = preferred_pictures(log, score(config.preference, log))
+        rng = generator("preferred", config.seed) if config.preferred == RANDOM else None
+        preferred = preferred_pictures(log, score(config.preference, log), rng)
         if config.hpdv2:
             found = hpdv2_pictures(Path(config.hpdv2), Path(config.hpdv2_pictures or Path(config.hpdv2).parent))
             self.facts["hpdv2"] = str(found)

@@ -1,5 +1,6 @@
 """The recipe of PRIP: E from preferred pictures, D from good ones, then E by reinforcement through D. Imports torch."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from core.device import default_device
 from core.errors import BadInput
 from experiments.training.config import MINIWORLD
 from experiments.training.data import held_out
-from experiments.training.language import learned_tokenizer
+from experiments.training.language import keep_categories, learned_tokenizer
 from experiments.training.workshop import Workshop
 from refiner import ppo
 from refiner.prip.config import PripConfig
@@ -58,7 +59,7 @@ def fit_pivot(
         preferred: for E.
         system: for D.
         users: what reinforcement starts from; none leaves it out.
-        texts: professional prompts, which a vocabulary is learned from.
+        texts: professional prompts, which a vocabulary and the refiner's own categories are learned from.
         language_first: let D learn to write these before it sees a pivot; for few pictures.
     """
     config, model = shop.config, _model(shop)
@@ -78,7 +79,8 @@ def fit_pivot(
         how, where = model.pivot_system, shop.stage("language")
         shop.done("language", how, train_decoder(prip, said, how, where, with_pivot=False))
     settings = {"e": model.user_pivot, "d": model.pivot_system}
-    for stage, pictures, train in (("e", preferred, train_encoder), ("d", system, train_decoder)):
+    decode = functools.partial(train_decoder, with_pivot=config.data.d_reads_pivots)
+    for stage, pictures, train in (("e", preferred, train_encoder), ("d", system, decode)):
         if stage in config.stages:
             parts = held_out(pictures, config.data.holdout, config.data.seed, key=lambda picture: picture.prompt)
             training, evaluation = ([PromptPivot(p.prompt, pivots[p.path]) for p in part] for part in parts)
@@ -92,6 +94,7 @@ def fit_pivot(
         shop.reader.facts["ppo prompts"] = len(users)
     base = ", ".join(name for name in (model.encoder.base, model.decoder.lm.base) if name)
     save_pretrained(shop.out, prip, shop.manifest("prip", base, {"answering": dict(config.answering)}))
+    keep_categories(shop, texts)
 
 
 def _model(shop: Workshop) -> PripConfig:

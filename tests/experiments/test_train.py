@@ -260,3 +260,28 @@ def test_after_reinforcement_the_decoder_is_what_it_was(tmp_path: Path, world: W
     assert all((before[name] == after[name]).all() for name in before)
     one, two = (load_file(Path(done["refiner"]) / "encoder/model.safetensors") for done in (plain, tuned))
     assert any((one[name] != two[name]).any() for name in one)
+
+
+def test_the_decoder_may_learn_without_pivots(tmp_path: Path, world: World, log: Path) -> None:
+    """PRIP's table 4: then its projection stays as it was made."""
+    settings = (*PIVOT, f"data.log={log}", 'stages=["e","d"]', "data.d_reads_pivots=false")
+    one, two = (
+        load_file(Path(go(tmp_path / name, "prip", *settings, *more)["refiner"]) / "decoder/projection.safetensors")
+        for name, more in (("short", ()), ("long", ("model.pivot_system.max_steps=4",)))
+    )
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_the_encoder_may_learn_random_pictures(tmp_path: Path, log: Path) -> None:
+    def chosen(*settings: str) -> list[str]:
+        config = load_training("prip", None, [f"data.log={log}", "data.drop_share=0.1", *settings]).data
+        ranks = Reader(config, tmp_path).pictures(lambda name, images: [int(i.path.stem) for i in images])[0]
+        return [picture.path.stem for picture in ranks]
+
+    best, random = chosen(), chosen("data.preferred=random")
+    assert best == [str(3 * k + 2) for k in range(10)]
+    assert random != best
+    assert random == chosen("data.preferred=random")
+    assert [int(place) // 3 for place in random] == list(range(10)), "of the same prompts"
+    with pytest.raises(BadInput, match="best or random"):
+        chosen("data.preferred=worst")
