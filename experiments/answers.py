@@ -17,6 +17,8 @@ from core.records import Refinement
 from core.text import digest
 from refiner.constraints import CATEGORIES, Satisfaction, Wishes
 
+DEFAULT = "prip"
+"""The shipped refiner that answers where none is named."""
 BATCH = 16
 """Prompts answered together, and written together."""
 Row = dict[str, Any]
@@ -47,18 +49,17 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def find_refiner(home: Path, name: str | None, *, wishing: bool = False) -> str:
+def find_refiner(home: Path, name: str | None) -> str:
     """Return where a refiner is: a folder, one of `HOME/refiners`, a shipped one, a hub id, or released weights.
 
     Args:
         home: folder of all runs.
-        name: what the user named; None = the shipped default, for wishes the one that can honour them.
-        wishing: whether there are wishes.
+        name: what the user named; None = the shipped default.
 
     Raises:
         BadInput: none was named, and none is shipped.
     """
-    wanted = name or ("neuroprompts" if wishing else "prip")
+    wanted = name or DEFAULT
     places = [Path(wanted).expanduser(), home / "refiners" / wanted, miniworld.REFINERS / wanted]
     if name is None:
         places = places[2:]
@@ -104,13 +105,12 @@ def trained_source(home: Path, name: str | None, wishes: Wishes, n: int, seed: i
     """
     from refiner import load_refiner
 
-    place = find_refiner(home, name, wishing=bool(wishes))
+    place = find_refiner(home, name)
     refiner: Any = load_refiner(place)
     if wishes:
         if not hasattr(refiner, "wishing"):
             raise BadInput(
-                f"refiner {place}: cannot honour --style, --want, --must or --must-not; leave them out, or name a "
-                "fine-tuned language model (neuroprompts)"
+                f"refiner {place}: cannot honour --style, --want, --must or --must-not; leave them out, or name another"
             )
         refiner = refiner.wishing(wishes)
     manifest = getattr(refiner, "manifest", None)

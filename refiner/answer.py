@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from core.text import content_words, phrases, words
 
+EMPTY = "the prompt is empty; expected what the picture should show"
+"""Why a prompt without a word or character to draw fails."""
 _TRAILING = " \t\n.,;:。，、；：．"
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Kana, Chinese characters and Hangul: scripts in which words may not be set apart."""

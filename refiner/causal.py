@@ -24,23 +24,22 @@ from transformers import (
 from core.errors import BadInput
 from core.records import Refinement
 from core.seeding import derive_seed, generator
-from core.text import one_line
-from refiner.answer import prefix_of, share_kept, stem
-from refiner.clauses import Clause
-from refiner.constraints import Categories, Satisfaction, Wishes, clauses, read_categories, satisfaction
+from refiner.answer import EMPTY, prefix_of, share_kept, stem
+from refiner.asked import Asked
+from refiner.batches import in_batches
+from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
 from refiner.folder import Manifest, read_manifest
 from refiner.lm import load_pretrained, load_tokenizer, padded, placement
 from refiner.neurologic import NeuroLogic, Wanted, decode
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 
-CATEGORIES_FILE = "categories.json"
 RELEASED = {
     "beautifulprompt": ("alibaba-pai/pai-bloom-1b1-text2prompt-sd", ""),
     "neuroprompts": ("Intel/NeuroPrompts", ""),
     "promptist": ("microsoft/Promptist", "openai-community/gpt2"),
 }
 """By style, the hub ids of the authors' weights, and of the tokenizer where it lies elsewhere."""
-_CHUNK = 16
+_BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,34 +82,25 @@ class CausalRefiner:
         Raises:
             BadInput: the wishes contradict each other, or name a category without terms.
         """
-        clauses(wishes, self.categories)
+        Asked(wishes, self.categories).check()
         return replace(self, prompting=replace(self.prompting, wishes=wishes))
-
-    def clauses(self, prompt: str, seed: int) -> list[Clause]:
-        """Return what the answer to a prompt is asked to hold."""
-        return clauses(self.prompting.wishes, self.categories, seed=derive_seed("wishes", seed, prompt))
 
     def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
         """Return what became of the wishes for one refinement."""
-        return satisfaction(refinement.text, self.clauses(refinement.naive, seed))
+        return self._asked.satisfaction(refinement, seed)
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self.prompting.wishes, self.categories)
 
     def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
-        found = {prompt: [Refinement(prompt, error=fault)] for prompt in prompts if (fault := self._fault(prompt))}
-        usable = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
         with self._lock:
-            for start in range(0, len(usable), _CHUNK):
-                chunk = usable[start : start + _CHUNK]
-                try:
-                    answers = self._answers(chunk, n, seed)
-                except torch.OutOfMemoryError as error:
-                    answers = [[Refinement(prompt, error=f"out of memory: {one_line(error)}")] for prompt in chunk]
-                found |= dict(zip(chunk, answers, strict=True))
-        return [found[prompt] for prompt in prompts]
+            return in_batches(prompts, _BATCH, self._fault, lambda batch: self._answers(batch, n, seed))
 
     def _fault(self, prompt: str) -> str:
         """Return why a prompt cannot be answered, or ""."""
         if not stem(prompt):
-            return "the prompt is empty; expected what the picture should show"
+            return EMPTY
         ids = self._ids(prompt)
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and len(ids) + self._longest > room:
@@ -125,9 +115,7 @@ class CausalRefiner:
     @property
     def _search(self) -> NeuroLogic | None:
         """How answers are searched for; None = they are written token by token."""
-        if self.prompting.search is None and self.prompting.wishes:
-            return NeuroLogic(max_tokens=self.prompting.generation.max_new_tokens)
-        return self.prompting.search
+        return self._asked.search(self.prompting.search, self.prompting.generation.max_new_tokens)
 
     @property
     def _longest(self) -> int:
@@ -150,7 +138,7 @@ class CausalRefiner:
         self, prompts: Sequence[str], inputs: dict[str, torch.Tensor], search: NeuroLogic, n: int, seed: int
     ) -> list[list[str]]:
         wanted = [
-            Wanted(prefix_of(prompt) if self.prompting.continues else "", tuple(self.clauses(prompt, seed)))
+            Wanted(prefix_of(prompt) if self.prompting.continues else "", self._asked.clauses(prompt, seed))
             for prompt in prompts
         ]
         found = decode(self.model, self.tokenizer, inputs, wanted, search, n=n)
@@ -237,12 +225,11 @@ def load(folder: Path) -> CausalRefiner:
     """
     manifest = read_manifest(folder)
     prompting = prompting_of(dict(manifest.settings), f"{folder}/refiner.json")
-    own = folder / CATEGORIES_FILE
     return CausalRefiner(
         _model(str(folder)),
         load_tokenizer(str(folder)),
         prompting,
-        read_categories(own if own.is_file() else None),
+        folder_categories(folder),
         manifest,
     )
 

@@ -17,6 +17,7 @@ from core.seeding import generator
 from core.text import content_words, phrases, unique
 from refiner.clauses import Clause, contains, must, must_not
 
+CATEGORIES_FILE = "categories.json"
 CATEGORIES = ("style", "artist", "format", "booster", "vibe", "perspective")
 AUTO = "auto"
 """In place of a term: any term of the category, whichever the model likes best."""
@@ -123,13 +124,23 @@ def satisfaction(text: str, wanted: Sequence[Clause]) -> list[Satisfaction]:
     return report
 
 
+def folder_categories(folder: Path) -> Categories:
+    """Return a refiner's own terms, in its folder's `categories.json`; ours if it has none.
+
+    Raises:
+        BadInput: as `read_categories`.
+    """
+    own = folder / CATEGORIES_FILE
+    return read_categories(own if own.is_file() else None)
+
+
 def read_categories(path: Path | None = None) -> Categories:
     """Return the terms of a JSON file `{category: [term, ...]}`; without one, our own.
 
     Raises:
         BadInput: no such file, another form, or an unknown category.
     """
-    source = files("refiner") / "categories.json" if path is None else Path(path)
+    source = files("refiner") / CATEGORIES_FILE if path is None else Path(path)
     try:
         content = json.loads(source.read_text(encoding="utf-8"))
     except OSError as error:

@@ -47,4 +47,8 @@ def changed(base: Settings, changes: Any, where: str) -> Settings:
 def _optional(base: Any, name: str) -> type[Any] | None:
     """Return the record that a field holds if it may also be None; None for every other field."""
     kinds: tuple[Any, ...] = get_args(get_type_hints(type(base))[name])
-    return next((kind for kind in kinds if is_dataclass(kind)), None) if type(None) in kinds else None
+    return (
+        next((kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)), None)
+        if type(None) in kinds
+        else None
+    )

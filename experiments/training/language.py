@@ -10,8 +10,7 @@ from experiments.training.data import held_out
 from experiments.training.workshop import Workshop
 from prompt_db.prompt_pairs import PromptPair
 from refiner import ppo
-from refiner.causal import CATEGORIES_FILE
-from refiner.constraints import categories_of
+from refiner.constraints import CATEGORIES_FILE, categories_of
 from refiner.data import beautiful_pairs, continuation_pairs, improving_pairs, prefixes
 from refiner.lm import build_lm, load_tokenizer
 from refiner.policies import CausalPolicy
@@ -87,7 +86,12 @@ def fit_language(
         shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo")))
         shop.reader.facts["ppo prompts"] = len(users)
     save_causal(shop.out, lm, tokenizer, shop.manifest("causal", model.lm.base, style))
-    if config.on_miniworld and (own := categories_of(texts)):
+    keep_categories(shop, texts)
+
+
+def keep_categories(shop: Workshop, texts: Sequence[str]) -> None:
+    """Give a refiner of the miniworld that world's own terms, which are not ours."""
+    if shop.config.on_miniworld and (own := categories_of(texts)):
         write_json(shop.out / CATEGORIES_FILE, {category: list(terms) for category, terms in own.items()})
 
 

@@ -1,8 +1,10 @@
 """PRIP's settings of answering: a literal prefix, or close to the user's words without one. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.errors import BadInput
+from refiner.constraints import Wishes
+from refiner.neurologic_config import NeuroLogic
 
 MODES = ("prefix", "close")
 
@@ -21,6 +23,8 @@ class Answering:
             are left out in any case.
         candidates: prompts that `close` chooses from.
         min_kept: share of the user's content words that `close` must keep.
+        search: beam search; without one, wishes are met by a search with the defaults.
+        wishes: what every answer is asked to hold.
     """
 
     mode: str = "prefix"
@@ -29,6 +33,8 @@ class Answering:
     no_repeat_ngram_size: int = 0
     candidates: int = 8
     min_kept: float = 1.0
+    search: NeuroLogic | None = None
+    wishes: Wishes = field(default_factory=Wishes)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

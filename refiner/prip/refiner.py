@@ -3,95 +3,145 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from core.records import Refinement
 from core.seeding import derive_seed
-from refiner.answer import join, prefix_of, share_kept, stem, tidy
+from refiner.answer import EMPTY, join, prefix_of, share_kept, stem, tidy
+from refiner.asked import Asked
+from refiner.batches import in_batches
+from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
 from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
 from refiner.lm import placement
+from refiner.neurologic import NeuroLogic, Wanted, decode
 from refiner.prip.answering import Answering
 from refiner.prip.model import Prip, from_pretrained
-from refiner.sampling import Context, Decoding, draw
+from refiner.sampling import Decoding, draw
 from refiner.settings import changed
 
-_CHUNK = 64
+_BATCH, _SEARCHED = 64, 16
+"""Prompts in memory at once: written token by token, and searched for, with a whole beam each."""
 
 
+class _Said(NamedTuple):
+    """What D wrote, and its rank: clauses met, mean log-probability a token; the greater the better."""
+
+    rank: tuple[int, float]
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
 class PripRefiner:
-    """Answers users' prompts. An answer depends on its prompt and the seed, not on the other prompts of a call."""
+    """Answers users' prompts. An answer depends on its prompt and the seed, not on the other prompts of a call.
 
-    def __init__(self, prip: Prip, answering: Answering | None = None, manifest: Manifest | None = None) -> None:
-        """Answer with two models, in eval mode."""
-        self.manifest = manifest
-        self._prip = prip
-        self._answering = answering or Answering()
-        self._lock = threading.Lock()
+    Attributes:
+        prip: E and D, in eval mode.
+        answering: how an answer is made, and standing wishes.
+        manifest: what its folder says of it.
+        categories: terms that `auto` chooses from.
+    """
+
+    prip: Prip
+    answering: Answering = field(default_factory=Answering)
+    manifest: Manifest | None = None
+    categories: Categories = field(default_factory=read_categories)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
         """See `core.interfaces.Refiner`. A prompt without a word or character to draw fails."""
-        return await asyncio.to_thread(self._refine, prompts, seed, self._answering)
+        return [found[0] for found in await self.variants(prompts, 1, seed=seed)]
 
     async def variants(self, prompts: Sequence[str], n: int, *, seed: int) -> list[list[Refinement]]:
-        """Return for each prompt at most `n` different refinements, the usual answer first, or its failure."""
-        drawn = replace(self._answering, temperature=self._answering.temperature or 1.0)
-        ways = [(seed, self._answering), *((derive_seed(seed, variant), drawn) for variant in range(1, n))]
-        rows = [await asyncio.to_thread(self._refine, prompts, own, how) for own, how in ways]
-        return [list(dict.fromkeys(row)) for row in zip(*rows, strict=True)]
+        """Return for each prompt at most `n` different refinements, the usual answer first, or its failure.
 
-    def _refine(self, prompts: Sequence[str], seed: int, how: Answering) -> list[Refinement]:
-        usable = list(dict.fromkeys(prompt for prompt in prompts if stem(prompt)))
-        found: dict[str, str] = {}
-        write = self._close if how.mode == "close" else self._prefixed
+        A search gives its `n` best texts, `close` the closest of its candidates. Otherwise all but the first are drawn.
+        """
+        return await asyncio.to_thread(self._variants, prompts, n, seed)
+
+    def wishing(self, wishes: Wishes) -> "PripRefiner":
+        """Return the same refiner with other wishes.
+
+        Raises:
+            BadInput: the wishes contradict each other, or name a category without terms.
+        """
+        Asked(wishes, self.categories).check()
+        return replace(self, answering=replace(self.answering, wishes=wishes))
+
+    def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
+        """Return what became of the wishes for one refinement."""
+        return self._asked.satisfaction(refinement, seed)
+
+    @property
+    def _asked(self) -> Asked:
+        return Asked(self.answering.wishes, self.categories)
+
+    @property
+    def _search(self) -> NeuroLogic | None:
+        found = self._asked.search(self.answering.search, self.answering.max_new_tokens)
+        return found and replace(found, max_tokens=min(found.max_tokens, self.prip.decoder.room))
+
+    def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
+        write = self._close if self.answering.mode == "close" else self._prefixed
+
+        def answers(batch: Sequence[str]) -> list[list[Refinement]]:
+            rows = zip(batch, write(batch, n, seed), strict=True)
+            return [[Refinement(prompt, text) for text in dict.fromkeys(texts)] for prompt, texts in rows]
+
         with self._lock, torch.inference_mode():
-            for start in range(0, len(usable), _CHUNK):
-                chunk = usable[start : start + _CHUNK]
-                found |= dict(zip(chunk, write(chunk, seed, how), strict=True))
-        return [
-            Refinement(prompt, found[prompt])
-            if prompt in found
-            else Refinement(prompt, error="the prompt is empty; expected what the picture should show")
-            for prompt in prompts
-        ]
+            size = _SEARCHED if self._search else _BATCH
+            return in_batches(prompts, size, lambda prompt: "" if stem(prompt) else EMPTY, answers)
 
-    def _prefixed(self, prompts: Sequence[str], seed: int, how: Answering) -> list[str]:
-        context = self._prip.context(prompts, [prefix_of(prompt) for prompt in prompts])
-        texts, _ = self._write(context, [derive_seed("refine", seed, prompt) for prompt in prompts], how)
-        return [join(prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+    def _prefixed(self, prompts: Sequence[str], n: int, seed: int) -> list[list[str]]:
+        rows = self._write(prompts, [prefix_of(prompt) for prompt in prompts], n, seed)
+        return [[join(prompt, said.text) for said in row] for prompt, row in zip(prompts, rows, strict=True)]
 
-    def _close(self, prompts: Sequence[str], seed: int, how: Answering) -> list[str]:
-        """Return each prompt's best candidate by (content words kept, mean log-probability)."""
-        best: list[tuple[float, float, str]] = [(-1.0, 0.0, "")] * len(prompts)
-        context = self._prip.context(prompts, [""] * len(prompts))
-        for candidate in range(how.candidates):  # the first as `how` says, the rest are drawn
-            drawn = replace(how, temperature=how.temperature or 1.0) if candidate else how
-            seeds = [derive_seed("refine", seed, prompt, candidate) for prompt in prompts]
-            texts, scores = self._write(context, seeds, drawn)
-            for index, (prompt, text, score) in enumerate(zip(prompts, texts, scores, strict=True)):
-                best[index] = max(best[index], (share_kept(prompt, text), score, tidy(text)))
-        lost = [prompt for prompt, row in zip(prompts, best, strict=True) if row[0] < how.min_kept]
-        instead = dict(zip(lost, self._prefixed(lost, seed, how), strict=True)) if lost else {}
-        return [instead.get(prompt, row[2]) for prompt, row in zip(prompts, best, strict=True)]
+    def _close(self, prompts: Sequence[str], n: int, seed: int) -> list[list[str]]:
+        """Return each prompt's best candidates by (content words kept, clauses met, mean log-probability)."""
+        rows = self._write(prompts, [""] * len(prompts), self.answering.candidates, seed)
+        found = {prompt: self._closest(prompt, row)[:n] for prompt, row in zip(prompts, rows, strict=True)}
+        lost = [prompt for prompt in prompts if not found[prompt]]
+        found |= zip(lost, self._prefixed(lost, n, seed) if lost else (), strict=True)
+        return [found[prompt] for prompt in prompts]
 
-    def _write(self, context: Context, seeds: Sequence[int], how: Answering) -> tuple[list[str], list[float]]:
-        """Return what D writes, and its mean log-probability a token."""
-        decoder = self._prip.decoder
-        new = min(how.max_new_tokens, decoder.room)
-        decoding = Decoding(new, how.temperature, no_repeat_ngram_size=how.no_repeat_ngram_size)
-        drawn = draw(decoder.lm, context, decoding, seeds, decoder.end)
-        means = drawn.logprobs.sum(dim=1) / drawn.mask.sum(dim=1)
-        return decoder.decode(drawn.tokens, drawn.mask), means.tolist()
+    def _closest(self, prompt: str, row: Sequence[_Said]) -> list[str]:
+        kept = [(share_kept(prompt, said.text), said) for said in row if tidy(said.text)]
+        best = sorted((pair for pair in kept if pair[0] >= self.answering.min_kept), reverse=True)
+        return [tidy(said.text) for _, said in best]
+
+    def _write(self, prompts: Sequence[str], prefixes: Sequence[str], n: int, seed: int) -> list[list[_Said]]:
+        """Return `n` texts a prompt (a search: at most) with which D goes on from its prefix, the usual one first."""
+        context, decoder, how = self.prip.context(prompts, prefixes), self.prip.decoder, self.answering
+        if search := self._search:
+            asked = zip(prompts, prefixes, strict=True)
+            wanted = [Wanted(prefix, self._asked.clauses(prompt, seed)) for prompt, prefix in asked]
+            inputs = {"inputs_embeds": context.embeds, "attention_mask": context.mask}
+            found = decode(decoder.lm, decoder.tokenizer, inputs, wanted, search, n=n)
+            return [[_Said(one.rank, one.text) for one in row] for row in found]
+        columns = []
+        for variant in range(n):  # the first as `answering` says, the rest are drawn
+            warmth = (how.temperature or 1.0) if variant else how.temperature
+            longest = min(how.max_new_tokens, decoder.room)
+            decoding = Decoding(longest, warmth, no_repeat_ngram_size=how.no_repeat_ngram_size)
+            seeds = [derive_seed("refine", seed, prompt, variant) for prompt in prompts]
+            drawn = draw(decoder.lm, context, decoding, seeds, decoder.end)
+            means = (drawn.logprobs.sum(dim=1) / drawn.mask.sum(dim=1)).tolist()
+            texts = decoder.decode(drawn.tokens, drawn.mask)
+            columns.append([_Said((0, mean), text) for mean, text in zip(means, texts, strict=True)])
+        return [list(row) for row in zip(*columns, strict=True)]
 
 
 def load(folder: Path) -> PripRefiner:
     """Load a pivot refiner; its manifest's `answering` says how it answers.
+
+    `categories.json` in the folder, if there is one, takes the place of our own.
 
     Raises:
         BadInput: a file is missing or corrupt, or a setting is not known.
     """
     manifest = read_manifest(folder)
     answering = changed(Answering(), manifest.settings.get("answering", {}), f"{folder / MANIFEST_FILE}: answering")
-    return PripRefiner(from_pretrained(folder, *placement()), answering, manifest)
+    return PripRefiner(from_pretrained(folder, *placement()), answering, manifest, folder_categories(folder))

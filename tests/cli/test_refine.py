@@ -10,11 +10,13 @@ from PIL import Image
 import experiments.answers
 import rendering
 from core.records import RenderRequest
-from refiner.folder import Manifest
+from refiner import REFINERS
+from refiner.folder import Manifest, writing
 from refiner.prip.model import save_pretrained
 from refiner.sft import save_causal
 from tests.cli.conftest import Brushup
 from tests.fakes import FakeRenderer
+from tests.refiner import toy_refiner
 from tests.refiner.tiny import tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -28,7 +30,7 @@ class Plain(FakeRenderer):
 
 @pytest.fixture(scope="module")
 def refiners(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with a fine-tuned language model `np`, one that replaces the prompt, `bp`, and a pivot refiner `pv`."""
+    """A home with a language model `np`, one that replaces the prompt, `bp`, a pivot refiner `pv`, a toy `toy`."""
     home = tmp_path_factory.mktemp("trained")
     search = {"style": "neuroprompts", "search": {"beam": 4, "max_tokens": 8, "min_tokens": 1}}
     save_causal(home / "refiners/np", tiny_lm(), tiny_tokenizer(), Manifest("causal", LABEL, "CC0", settings=search))
@@ -36,7 +38,8 @@ def refiners(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_causal(home / "refiners/bp", tiny_lm(), tiny_tokenizer(), Manifest("causal", LABEL, "CC0", settings=whole))
     settings = {"answering": {"max_new_tokens": 6}}
     save_pretrained(home / "refiners/pv", tiny_prip(), Manifest("prip", LABEL, "CC0", settings=settings))
-    return home
+    with writing(home / "refiners/toy", Manifest("phrases", LABEL, "CC0", settings={"phrases": ["gold"]})):
+        return home
 
 
 @pytest.mark.parametrize("name", ["np", "pv"])
@@ -50,9 +53,10 @@ def test_a_line_a_prompt_and_the_label(brushup: Brushup, refiners: Path, name: s
     assert {row["refiner"] for row in rows} == {LABEL}
 
 
-def test_several_refinements_and_wishes(brushup: Brushup, refiners: Path) -> None:
+@pytest.mark.parametrize("name", ["np", "pv"])
+def test_several_refinements_and_wishes(brushup: Brushup, refiners: Path, name: str) -> None:
     flags = ["--must", "gold", "--must-not", "blue", "--want", "style=house", "--n", 3, "--json"]
-    rows = brushup("refine", "a red boat", "--refiner", refiners / "refiners/np", *flags, "--home", refiners).json
+    rows = brushup("refine", "a red boat", "--refiner", refiners / "refiners" / name, *flags, "--home", refiners).json
     assert 1 < len(rows) <= 3
     assert [(row["variant"], row["variants"]) for row in rows] == [(k, len(rows)) for k in range(len(rows))]
     assert len({row["refined"] for row in rows}) == len(rows)
@@ -140,9 +144,13 @@ def test_pictures_side_by_side(
     assert len(fake.drawn) == drawn, "pictures come from the cache"
 
 
-def test_what_cannot_be_asked_is_one_line(brushup: Brushup, refiners: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_is_one_line(
+    brushup: Brushup, refiners: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = ["--home", refiners]
-    brushup("refine", "a cat", "--refiner", "pv", "--must", "gold", *at).refused("cannot honour", "--must")
+    with monkeypatch.context() as patch:
+        patch.setitem(REFINERS, "phrases", toy_refiner.load)
+        brushup("refine", "a cat", "--refiner", "toy", "--must", "gold", *at).refused("cannot honour", "--must")
     brushup("refine", "a cat", "--refiner", "np", "--want", "mood=calm", *at).refused("'mood=calm'", "CATEGORY=TERM")
     brushup("refine", "a cat", "--refiner", "np", "--run", "one", *at).refused("both --run one and --refiner np")
     brushup("refine", "a cat", "--run", "one", "--must", "gold", *at).refused("need a trained refiner")
@@ -157,12 +165,11 @@ def test_without_a_name_a_shipped_refiner_answers(
 ) -> None:
     monkeypatch.setattr(experiments.answers.miniworld, "REFINERS", tmp_path)
     brushup("refine", "the sea", "--home", tmp_path).refused("--run", "no refiner is shipped", "brushup refine --help")
-    for name, folder in {"prip": "pv", "neuroprompts": "np"}.items():
-        (tmp_path / name).symlink_to(refiners / "refiners" / folder)
+    (tmp_path / "prip").symlink_to(refiners / "refiners/pv")
     done = brushup("refine", "the sea", "--home", tmp_path)
     assert done.out.startswith("the sea")
     assert LABEL in done.err
     wished = brushup("refine", "the sea", "--must", "gold", "--home", tmp_path, "--json").json
     assert [wish["label"] for wish in wished[0]["satisfaction"]] == ["must"]
-    named = brushup("refine", "the sea", "--refiner", "neuroprompts", "--home", tmp_path, "--json").json
+    named = brushup("refine", "the sea", "--refiner", "prip", "--home", tmp_path, "--json").json
     assert named[0]["request"] != wished[0]["request"]

@@ -26,7 +26,9 @@ from core.errors import BadInput
 from core.interfaces import Refiner
 from prompt_db.diffusiondb import LoggedImage
 from refiner import load_refiner
+from refiner.constraints import AUTO, Wishes
 from refiner.folder import MANIFEST_FILE, Manifest
+from refiner.neurologic_config import NeuroLogic
 from refiner.prip.answering import Answering
 from refiner.prip.config import DECODERS, PripConfig
 from refiner.prip.data import preferred_pictures, system_pictures
@@ -222,6 +224,58 @@ def test_close_answers_keep_the_words_or_fall_back() -> None:
     [loose] = asyncio.run(PripRefiner(prip, some_words).refine(["red gold"], seed=0))
     assert "red" in loose.text or "gold" in loose.text
     assert not loose.text.startswith("red gold,")
+
+
+def test_wishes_are_met_and_reported() -> None:
+    prip = tiny_prip()
+    for part in (prip.encoder, prip.decoder):
+        part.eval()
+    plain = PripRefiner(prip, Answering(max_new_tokens=16), categories={"vibe": ("sea", "sky")})
+    wished = plain.wishing(Wishes({"vibe": (AUTO,)}, must=("gold boat",), must_not=("green", "red")))
+    prompts = ["the red house.", "", "blue", "the red house."]
+    found = asyncio.run(wished.refine(prompts, seed=0))
+    assert "empty" in found[1].error
+    assert found[0] == found[3]
+    assert found[2:3] == asyncio.run(wished.refine(prompts[2:3], seed=0)), "not on the other prompts of a call"
+    for item in (found[0], found[2]):
+        assert item.text.startswith(f"{item.naive.rstrip('.')}, ")
+        assert [(row.label, row.met) for row in wished.satisfaction(item, 0)][:3] == [
+            ("vibe", True), ("must", True), ("must not", True),
+        ]  # fmt: skip
+    assert found[0].text.count("red") == 1, "the user's own, which is not taken away"
+    [rows, *_] = asyncio.run(wished.variants(prompts, 3, seed=0))
+    assert rows[0] == found[0]
+    assert len({row.text for row in rows}) == 3
+    with pytest.raises(BadInput, match="forbidden"):
+        plain.wishing(Wishes(must=("a boat",), must_not=("boat",)))
+
+
+def test_a_search_sees_the_pivot() -> None:
+    """With a beam of one and no wish, searching is what writing is: both read template, pivot and prefix."""
+    prip = tiny_prip()
+    for part in (prip.encoder, prip.decoder):
+        part.eval()
+    for parameter in prip.decoder.lm.transformer.h.parameters():
+        parameter.data.mul_(8)  # so that what was read decides what is said
+    search = NeuroLogic(beam=1, max_tokens=9, min_tokens=0, no_repeat_ngram=0, length_penalty=0)
+    prompts = ["the red house", "blue", "gold sea boat"]
+    written = asyncio.run(PripRefiner(prip, Answering(max_new_tokens=9)).refine(prompts, seed=0))
+    assert asyncio.run(PripRefiner(prip, Answering(search=search)).refine(prompts, seed=0)) == written
+    prip.encoder.project.weight.data.mul_(-50)
+    assert asyncio.run(PripRefiner(prip, Answering(search=search)).refine(prompts, seed=0)) != written
+
+
+def test_close_answers_obey_too() -> None:
+    prip = tiny_prip()
+    for part in (prip.encoder, prip.decoder):
+        part.eval()
+    how = Answering("close", max_new_tokens=12, candidates=5, min_kept=0.5, wishes=Wishes(must=("gold",)))
+    [found] = asyncio.run(PripRefiner(prip, how).refine(["red boat"], seed=0))
+    assert "gold" in found.text.split()
+    forbidding = replace(how, wishes=Wishes(must_not=("red", "boat")))
+    [found] = asyncio.run(PripRefiner(prip, forbidding).refine(["red boat"], seed=0))
+    assert found.text.split(",")[0] == "red boat", "no candidate may say them: the prefix form"
+    assert (found.text.count("red"), found.text.count("boat")) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["encoder/model.safetensors", "decoder/projection.safetensors", "decoder/config.json"])
