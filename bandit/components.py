@@ -27,12 +27,7 @@ class Components:
 
 
 def components(values: np.ndarray, met: np.ndarray) -> Components:
-    """Estimate the components by two-way analysis of variance (Searle, Casella & McCulloch 1992, chapter 4).
-
-    Every pair of arms is compared on its common blocks: the spread of the differences within pairs is twice the
-    residual, what the squared mean differences hold beyond that is twice the arms' variance, and what the within-arm
-    spread holds beyond the residual is the blocks'. On a complete table these are the classical mean squares; gaps, and
-    arms that met fewer blocks, are allowed. Without two common blocks anywhere, all spread counts as residual.
+    """Estimate the components of rewards on any blocks: see `from_pairs`.
 
     Args:
         values: (W, K, B) rewards, 0 where not met.
@@ -41,20 +36,34 @@ def components(values: np.ndarray, met: np.ndarray) -> Components:
     n = met.sum(axis=2)
     centre = values.sum(axis=(1, 2)) / np.maximum(n.sum(axis=1), 1)
     y = met * (values - centre[:, None, None])
-    within = _within(y, n)
-    common = met @ met.transpose(0, 2, 1)
     sums = y @ met.transpose(0, 2, 1)
-    squares = (y * y) @ met.transpose(0, 2, 1)
-    products = y @ y.transpose(0, 2, 1)
-    pairs = np.triu(common > 0, k=1)
+    squares = (met.sum(axis=1) * (y * y).sum(axis=1) - y.sum(axis=1) ** 2).sum(axis=1)
+    return from_pairs(_within(y, n), met @ met.transpose(0, 2, 1), sums - sums.transpose(0, 2, 1), squares)
+
+
+def from_pairs(within: np.ndarray, common: np.ndarray, gaps: np.ndarray, squares: np.ndarray) -> Components:
+    """Estimate the components by two-way analysis of variance (Searle, Casella & McCulloch 1992, chapter 4).
+
+    Every pair of arms is compared on its common blocks: the spread of the differences within pairs is twice the
+    residual, what the squared mean differences hold beyond that is twice the arms' variance, and what the within-arm
+    spread holds beyond the residual is the blocks'. On a complete table these are the classical mean squares; gaps, and
+    arms that met fewer blocks, are allowed. Without two common blocks anywhere, all spread counts as residual.
+
+    Args:
+        within: (W,) pooled within-arm variance.
+        common: how many blocks two arms have in common; broadcasts to (W, K, K), of which what is above the diagonal
+            counts.
+        gaps: (W, K, K) sum of their differences on these.
+        squares: (W,) sum of the squared differences of all pairs on their common blocks.
+    """
+    pairs = np.triu(np.broadcast_to(common > 0, gaps.shape), k=1)
     shared = np.where(pairs, common, 1.0)
-    difference = (sums - sums.transpose(0, 2, 1)) / shared
-    spread = squares + squares.transpose(0, 2, 1) - 2 * products - shared * difference**2
+    difference = pairs * gaps / shared
     freedom = (pairs * (shared - 1)).sum(axis=(1, 2))
-    residual = (pairs * spread).sum(axis=(1, 2)) / np.maximum(2 * freedom, 1)
-    residual = np.where(freedom > 0, np.maximum(residual, FLOOR * within), within)
+    spread = squares - (shared * difference**2).sum(axis=(1, 2))
+    residual = np.where(freedom > 0, np.maximum(spread / np.maximum(2 * freedom, 1), FLOOR * within), within)
     residual = np.maximum(residual, TINY)
-    excess = (pairs * (difference**2 - 2 * residual[:, None, None] / shared)).sum(axis=(1, 2))
+    excess = (difference**2 - pairs * (2 * residual[:, None, None] / shared)).sum(axis=(1, 2))
     arm = np.maximum(excess / np.maximum(2 * pairs.sum(axis=(1, 2)), 1), ARM_FLOOR * residual)
     return Components(arm=arm, block=np.maximum(within - residual, 0.0), residual=residual)
 

@@ -16,19 +16,26 @@ def next_in_schedule(schedule: Schedule, budget: int, view: View, rng: np.random
 
     Nothing is remembered: the phases are those of the arms now on offer, and each is judged by the blocks that its arms
     had met when it ended, that is by the first ones. So an arm that joins later goes through the same phases on the
-    same blocks as if it had been there from the start, and one that it pushes up is pulled again.
+    same blocks as if it had been there from the start, and one that it pushes up is pulled again. (A simulation, where
+    nobody joins, may keep what a phase that has ended everywhere left over: `View.settled`.)
     """
     chosen = np.zeros(len(view.n), dtype=int)
     sizes = view.offered.sum(axis=1)
     for size in np.unique(sizes):
         worlds = sizes == size
         alive = view.offered & worlds[:, None]
-        for blocks, keep in schedule(int(size), budget):
+        for phase in schedule(int(size), budget):
+            if phase in view.settled:
+                alive = view.settled[phase]
+                continue
+            blocks, keep = phase
             ended = (worlds & (~alive | (view.n >= blocks)).all(axis=1))[:, None]
             if not ended.any():
                 break
             alive = np.where(ended, _top(alive, view.prefix_means(blocks), keep), alive)
             worlds = ended[:, 0]
+            if worlds.all():
+                view.settled[phase] = alive
         here = sizes == size
         chosen[here] = behind(alive | ~here[:, None], view, rng)[here]
     return chosen

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from bandit.paired import against
 from bandit.policy import Policy, behind, best
 from bandit.view import View, log_of
 
@@ -18,7 +17,7 @@ class LUCB(Policy):
     def choose(self, view: View, rng: np.random.Generator) -> np.ndarray:
         """Return leaders or challengers."""
         leader = best(view.mean, view.offered, rng)
-        gaps = against(view, leader)
+        gaps = view.against(leader)
         bonus = np.sqrt(2.0 * log_of(view.total)[:, None] / np.maximum(gaps.n, 1))
         bound = np.where(gaps.n > 0, gaps.mean + self.settings.c * gaps.sd(np.sqrt(2) * view.pooled) * bonus, np.inf)
         own = np.arange(view.n.shape[1]) == leader[:, None]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit.statistics import SD_FLOOR
-from bandit.view import View
 
 PRIOR = 1.0
 """Blocks that the prior of the t-mixture is worth: it expects differences near one standard deviation."""
@@ -25,17 +24,6 @@ class Differences:
         return np.maximum(np.where(self.n > 1, sample, fallback[:, None]), SD_FLOOR)
 
 
-def against(view: View, arm: np.ndarray) -> Differences:
-    """Return every arm's differences to `arm` (W,) on the blocks that both have met."""
-    mine, seen = (np.take_along_axis(a, arm[:, None, None], axis=1) for a in (view.values, view.met))
-    common = view.met * seen
-    n = common.sum(axis=2)
-    gaps = common * (view.values - mine)
-    mean = gaps.sum(axis=2) / np.maximum(n, 1)
-    squares = (common * (gaps - mean[:, :, None]) ** 2).sum(axis=2)
-    return Differences(n, mean, squares)
-
-
 def half_width(differences: Differences, alpha: np.ndarray) -> np.ndarray:
     """Return the (W, K) half-width of a confidence sequence for a mean of differences, +inf while it has no bound.
 
@@ -45,7 +33,7 @@ def half_width(differences: Differences, alpha: np.ndarray) -> np.ndarray:
     covers at all times at once with probability 1 - alpha, and may be looked at after every block.
 
     Args:
-        differences: from `against`.
+        differences: from `View.against`.
         alpha: error rates that broadcast to (W, K).
     """
     n, square = differences.n, np.maximum(differences.squares, 0.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bandit.paired import against, half_width
+from bandit.paired import half_width
 from bandit.policy import Policy, behind, best
 from bandit.settings import PolicySettings
 from bandit.view import View
@@ -18,7 +18,7 @@ class Racing(Policy):
     def choose(self, view: View, rng: np.random.Generator) -> np.ndarray:
         """Return leaders or challengers."""
         leader = best(view.mean, view.offered, rng)
-        gaps = against(view, leader)
+        gaps = view.against(leader)
         upper = gaps.mean + np.minimum(half_width(gaps, shares(self.settings.alpha, view)), 1e300)
         own = np.arange(view.n.shape[1]) == leader[:, None]
         racing = view.offered & ~own & (upper > 0)
@@ -38,7 +38,7 @@ def champion(view: View, settings: PolicySettings) -> np.ndarray:
     crowned = order[view.offered[:, order].argmax(axis=1)]
     alpha = shares(settings.alpha, view)
     for arm in order:
-        gaps = against(view, crowned)
+        gaps = view.against(crowned)
         above = (gaps.mean - half_width(gaps, alpha))[:, arm] > 0
         crowned = np.where(view.offered[:, arm] & (view.birth[arm] > view.birth[crowned]) & above, arm, crowned)
     return crowned

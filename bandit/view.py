@@ -3,88 +3,116 @@
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from bandit.components import Components, components
-from bandit.posterior import Posterior, joint_posterior
+from bandit.cells import Cells
+from bandit.components import Components
+from bandit.paired import Differences
 from bandit.statistics import mean, pooled_sd
 from core.interfaces import Table
 
 
+class Belief(Protocol):
+    """A joint Gaussian of the arms' means: `bandit.posterior`, or where arms met first blocks `bandit.nested`."""
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(W, K) means."""
+        ...
+
+    def sample(self, rng: np.random.Generator, draws: int = 1) -> np.ndarray:
+        """Return (draws, W, K) joint samples."""
+        ...
+
+    def difference_variance(self, arm: np.ndarray) -> np.ndarray:
+        """Return the (W, K) posterior variance of mean(arm) - mean(k); `arm` is (W,)."""
+        ...
+
+
+class Evidence(Protocol):
+    """The single rewards behind a view, in whatever form they are kept: `bandit.cells`, `bandit.prefixes`."""
+
+    @property
+    def components(self) -> Components:
+        """The variance components: see `bandit.components`."""
+        ...
+
+    @property
+    def posterior(self) -> Belief:
+        """The joint posterior of the arms' means: see `bandit.posterior`."""
+        ...
+
+    def variance(self, mean: np.ndarray) -> np.ndarray:
+        """Return the (W, K) mean squared deviation of each arm's rewards from their mean (W, K), 0 without any."""
+        ...
+
+    def prefix_means(self, count: int) -> np.ndarray:
+        """Return the (W, K) mean of each arm's first `count` rewards, or of all when there are fewer."""
+        ...
+
+    def against(self, arm: np.ndarray) -> Differences:
+        """Return every arm's differences to `arm` (W,) on the blocks that both have met."""
+        ...
+
+
 @dataclass(frozen=True)
 class View:
-    """Rewards and their simplest statistics, in W worlds of K arms on B blocks.
+    """Rewards and their simplest statistics, in W worlds of K arms.
 
     Attributes:
-        cells: gives `values` and `met`; only asked by policies that need single rewards.
+        evidence: all else that can be known; only asked by policies that need more.
         n: (W, K) blocks met.
         mean: (W, K) mean reward, 0 without any.
         pooled: (W,) pooled within-arm standard deviation (`bandit.statistics.pooled_sd`).
         offered: (W, K) which arms may be chosen.
         birth: (K,) rank of the arms by age, the oldest 0.
         arms: ids of the arms of a run; empty in a simulation.
-        known: variance components to use instead of estimating them anew.
+        settled: what no further pull can change while no arm joins; a simulation hands it on to its next view.
     """
 
-    cells: Callable[[], tuple[np.ndarray, np.ndarray]]
+    evidence: Evidence
     n: np.ndarray
     mean: np.ndarray
     pooled: np.ndarray
     offered: np.ndarray
     birth: np.ndarray
     arms: Sequence[str] = field(default=())
-    known: Components | None = None
-
-    @property
-    def values(self) -> np.ndarray:
-        """(W, K, B) rewards in the order of the blocks; 0 where an arm has not met a block."""
-        return self._cells[0]
-
-    @property
-    def met(self) -> np.ndarray:
-        """(W, K, B) 1.0 where an arm has met a block, else 0.0."""
-        return self._cells[1]
-
-    @functools.cached_property
-    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.cells()
+    settled: dict[Any, np.ndarray] = field(default_factory=dict)
 
     @functools.cached_property
     def total(self) -> np.ndarray:
         """(W,) blocks met by all arms together."""
         return self.n.sum(axis=1)
 
-    @functools.cached_property
+    @property
     def components(self) -> Components:
-        """The variance components of the rewards: see `bandit.components`."""
-        return self.known or components(self.values, self.met)
+        """The variance components of the rewards."""
+        return self.evidence.components
 
-    @functools.cached_property
-    def posterior(self) -> Posterior:
-        """The joint posterior of the arms' means: see `bandit.posterior`."""
-        return joint_posterior(self.values, self.met, self.components)
+    @property
+    def posterior(self) -> Belief:
+        """The joint posterior of the arms' means."""
+        return self.evidence.posterior
 
     def variance(self) -> np.ndarray:
         """Return the (W, K) mean squared deviation of each arm's rewards from their mean, 0 without any."""
-        squares = self.met * (self.values - self.mean[:, :, None]) ** 2
-        return squares.sum(axis=2) / np.maximum(self.n, 1)
+        return self.evidence.variance(self.mean)
+
+    def prefix_means(self, count: int) -> np.ndarray:
+        """Return the (W, K) mean of each arm's first `count` rewards, or of all when there are fewer."""
+        return self.evidence.prefix_means(count)
+
+    def against(self, arm: np.ndarray) -> Differences:
+        """Return every arm's differences to `arm` (W,) on the blocks that both have met."""
+        return self.evidence.against(arm)
 
     def scale(self, reward_scale: str) -> np.ndarray:
         """Return the (W,) unit behind a `reward_scale`: see PolicySettings."""
         return np.ones_like(self.pooled) if reward_scale == "none" else self.pooled
-
-    def prefix_means(self, count: int) -> np.ndarray:
-        """Return the (W, K) mean of each arm's first `count` rewards, or of all when there are fewer."""
-        sums, counts = self._running
-        last = np.minimum((counts < count).sum(axis=2), counts.shape[2] - 1)[:, :, None]
-        return np.take_along_axis(sums, last, axis=2)[:, :, 0] / np.clip(self.n, 1, count)
-
-    @functools.cached_property
-    def _running(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.cumsum(self.values, axis=2), np.cumsum(self.met, axis=2)
 
 
 def view_of(table: Table) -> View:
@@ -109,7 +137,7 @@ def view_of(table: Table) -> View:
     means = [mean(table[arm].values()) if table[arm] else 0.0 for arm in arms]
     age = {arm: rank for rank, arm in enumerate(sorted(arms, key=_natural))}
     return View(
-        cells=lambda: (values, met),
+        evidence=Cells(values, met),
         n=np.array([[len(table[arm]) for arm in arms]]),
         mean=np.array([means]),
         pooled=np.array([pooled_sd(table)]),

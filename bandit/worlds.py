@@ -3,17 +3,17 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from bandit.policy import Policy
+from bandit.prefixes import Prefixes
 from bandit.view import View
 from core.seeding import generator
 
 CHECK = 1.1
 """Growth of the evidence between two looks at the recommendation, but at least eight blocks."""
-FRESH = 1.1
-"""Growth of the evidence after which the variance components are estimated anew; a run does so for every choice."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Worlds:
     _table: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self._table = np.zeros((self.setting.worlds, self.setting.arms, 0))
+        self._table = np.zeros((0, self.setting.worlds, self.setting.arms))
 
     @functools.cached_property
     def mu(self) -> np.ndarray:
@@ -53,12 +53,13 @@ class Worlds:
         return self.setting.spread * self._normal("mu", 0, self.setting.arms)
 
     def rewards(self, blocks: int) -> np.ndarray:
-        """Return the (W, K, blocks) rewards of the first blocks; the same however often more are asked for."""
-        known = self._table.shape[2]
+        """Return the (W, K, B) rewards of the first blocks or of more; the same however often more are asked for."""
+        known = len(self._table)
         if blocks > known:
-            fresh = [self._column(block) for block in range(known, max(blocks, 2 * known, 16))]
-            self._table = np.concatenate([self._table, np.stack(fresh, axis=2)], axis=2)
-        return self._table[:, :, :blocks]
+            self._table = np.concatenate([self._table, np.empty((max(blocks - known, known, 16), *self.mu.shape))])
+            for block in range(known, len(self._table)):
+                self._table[block] = self._column(block)
+        return np.moveaxis(self._table, 0, 2)
 
     def regret(self, arms: np.ndarray) -> np.ndarray:
         """Return the (W,) simple regret of recommending these arms."""
@@ -88,50 +89,35 @@ class Play:
         """
         setting = worlds.setting
         self.worlds, self.policy, self.batch = worlds, policy, batch
-        self.n = np.zeros((setting.worlds, setting.arms), dtype=int)
-        self._sum, self._squares = np.zeros((2, setting.worlds, setting.arms))
-        self._rows = np.arange(setting.worlds)
-        self._last: View | None = None
+        self.evidence = Prefixes(setting.worlds, setting.arms)
+        self._settled: dict[Any, np.ndarray] = {}
 
     @property
     def blocks(self) -> int:
         """Blocks met so far in each world, that is pictures drawn and scored."""
-        return int(self.n[0].sum())
+        return self.evidence.blocks
 
     def view(self) -> View:
-        """Return what the policy sees."""
-        n = self.n.copy()
-        within = (self._squares - self._sum**2 / np.maximum(self.n, 1)).sum(axis=1)
-        freedom = np.maximum(self.n - 1, 0).sum(axis=1)
-        if self._last is not None and self.blocks > FRESH * self._last.total[0]:
-            self._last = None
-        view = View(
-            cells=lambda: self._cells(n),
-            n=n,
-            mean=self._sum / np.maximum(self.n, 1),
-            pooled=np.where(freedom > 0, np.sqrt(np.maximum(within, 0) / np.maximum(freedom, 1)), 1.0),
-            offered=np.ones_like(self.n, dtype=bool),
-            birth=np.arange(self.n.shape[1]),
-            known=self._last.components if self._last else None,
+        """Return what the policy sees; it holds until the next pull."""
+        seen = self.evidence
+        return View(
+            seen,
+            n=seen.n,
+            mean=seen.mean,
+            pooled=seen.pooled,
+            offered=np.ones_like(seen.n, dtype=bool),
+            birth=np.arange(seen.n.shape[1]),
+            settled=self._settled,
         )
-        self._last = self._last or view
-        return view
-
-    def _cells(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        longest = int(n.max())
-        met = (np.arange(longest) < n[:, :, None]).astype(float)
-        return self.worlds.rewards(longest) * met, met
 
     def pull(self, view: View, rng: np.random.Generator) -> np.ndarray:
         """Let the policy choose in each world, and meet one batch; return the (W,) arms."""
         arms = self.policy.next_arms(view, rng)
-        first = self.n[self._rows, arms]
-        table = self.worlds.rewards(int(first.max()) + self.batch)
+        rows = np.arange(len(arms))
+        first = self.evidence.n[rows, arms]
+        rewards = self.worlds.rewards(int(first.max()) + self.batch)
         for place in range(self.batch):
-            rewards = table[self._rows, arms, first + place]
-            self._sum[self._rows, arms] += rewards
-            self._squares[self._rows, arms] += rewards**2
-        self.n[self._rows, arms] += self.batch
+            self.evidence.add(arms, rewards[rows, arms, first + place])
         return arms
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bandit import POLICIES, Policy, PolicySettings
+from bandit.cells import Cells
 from bandit.session import Bandit, PullFact
 from bandit.view import View, view_of
 from core.interfaces import BanditPolicy
@@ -18,6 +19,7 @@ from tests.bandit.toy import play
 from tests.bandit.toy_policy import Gumbel
 
 ARMS = [f"a{i}" for i in range(8)]
+SEEN = ("n", "mean", "pooled", "offered")
 MU = {arm: 0.1 * i for i, arm in enumerate(ARMS)}
 
 HELD = {**POLICIES, "toy": Gumbel}
@@ -158,16 +160,14 @@ def views(worlds: int) -> View:
             {arm: {f"b{i}": float(x) for i, x in enumerate(rng.normal(size=12 + k))} for k, arm in enumerate(ARMS)}
         )
     alone = [view_of(table) for table in tables]
-    stacked = {
-        name: np.concatenate([getattr(view, name) for view in alone])
-        for name in ("values", "met", "n", "mean", "pooled", "offered")
-    }
-    return one_view(stacked)
+    stacked = {name: np.concatenate([getattr(view, name) for view in alone]) for name in SEEN}
+    return one_view(
+        stacked, *(np.concatenate([getattr(v.evidence, name) for v in alone]) for name in ("values", "met"))
+    )
 
 
-def one_view(parts: dict[str, np.ndarray]) -> View:
-    cells = (parts.pop("values"), parts.pop("met"))
-    return View(cells=lambda: cells, birth=np.arange(len(ARMS)), **parts)
+def one_view(parts: dict[str, np.ndarray], values: np.ndarray, met: np.ndarray) -> View:
+    return View(Cells(values, met), birth=np.arange(len(ARMS)), **parts)
 
 
 @pytest.mark.parametrize("name", ["greedy", "ucb1", "ucb-v", "kl-ucb", "ucb-e", "lucb"])
@@ -175,10 +175,9 @@ def test_many_worlds_at_once_choose_as_each_world_alone(name):
     stack, chooser = views(40), policy(name)
     alone = []
     for world in range(40):
-        one = {
-            field: getattr(stack, field)[world : world + 1]
-            for field in ("values", "met", "n", "mean", "pooled", "offered")
-        }
-        alone.append(int(chooser.next_arms(one_view(one), generator(0))[0]))
+        place = slice(world, world + 1)
+        one = {name: getattr(stack, name)[place] for name in SEEN}
+        view = one_view(one, stack.evidence.values[place], stack.evidence.met[place])
+        alone.append(int(chooser.next_arms(view, generator(0))[0]))
     assert chooser.next_arms(stack, generator(1)).tolist() == alone
     assert len(set(alone)) > 1

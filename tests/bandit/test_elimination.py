@@ -26,10 +26,10 @@ def test_the_budget_is_kept_and_one_arm_is_left(name):
     play, rng = Play(POLICIES[name](PolicySettings(budget=160)), worlds), generator(name)
     while play.blocks < 160:
         play.pull(play.view(), rng)
-    last = {int(arm) for arm in play.pull(play.view(), rng) == play.n.argmax(axis=1)}
+    last = {int(arm) for arm in play.pull(play.view(), rng) == play.evidence.n.argmax(axis=1)}
     assert last == {1}  # what is left is what was pulled most
-    assert (play.n.max(axis=1) > 2 * np.median(play.n, axis=1)).all()
-    assert worlds.regret(play.n.argmax(axis=1)).mean() < 0.1
+    assert (play.evidence.n.max(axis=1) > 2 * np.median(play.evidence.n, axis=1)).all()
+    assert worlds.regret(play.evidence.n.argmax(axis=1)).mean() < 0.1
 
 
 @EVERY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bandit.greedy import Greedy
-from bandit.paired import PRIOR, Differences, against, half_width
+from bandit.paired import PRIOR, Differences, half_width
 from bandit.policy import Policy
 from bandit.racing import Racing, champion
 from bandit.settings import PolicySettings
@@ -16,7 +16,7 @@ from core.seeding import generator
 
 def test_differences_by_hand():
     view = view_of({"a": {"b0": 1.0, "b1": 4.0, "b2": 9.0}, "c": {"b1": 2.0, "b2": 3.0, "b3": 0.0}, "d": {"b3": 1.0}})
-    got = against(view, np.array([0]))
+    got = view.against(np.array([0]))
     assert got.n.tolist() == [[3, 2, 0]]
     assert got.mean.tolist() == [[0, -4, 0]]
     assert got.squares.tolist() == [[0, 8, 0]]
@@ -43,7 +43,7 @@ def ever_crowned(policy: Policy, worlds: Worlds, blocks: int, settings: PolicySe
         view = play.view()
         if (view.n > 0).all():
             crowned |= champion(view, settings) != 0
-            gaps = against(view, np.zeros(worlds.setting.worlds, dtype=int))
+            gaps = view.against(np.zeros(worlds.setting.worlds, dtype=int))
             t = gaps.mean / (gaps.sd(view.pooled) / np.sqrt(gaps.n))
             tested |= ((t > 2.1) & (gaps.n > 10))[:, 1:].any(axis=1)
     return crowned.mean(), tested.mean()
