@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from core.text import content_words, ngrams, words
 
 _LESS_DISTINCT, _LONGER, _SHORTER = 0.5, 2.0, 0.4
 """Shares of the first step's value at which a warning is due."""
-_SUBJECT_KEPT, _KL, _DISAGREEMENT = 0.8, 30.0, 0.5
+_SUBJECT_KEPT, _KL, _DISAGREEMENT, _SAME = 0.8, 30.0, 0.5, 0.5
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
@@ -58,6 +59,26 @@ def collapse_metrics(
     }
 
 
+def added(prompt: str, refined: str) -> tuple[str, ...]:
+    """Return the words that a refined prompt adds: those behind the user's; all that are not his where it rewrites."""
+    mine, there = words(prompt), words(refined)
+    if there[: len(mine)] == mine:
+        return tuple(there[len(mine) :])
+    return tuple(word for word in there if word not in mine)
+
+
+def greedy_metrics(prompts: Sequence[str], refined: Sequence[str]) -> dict[str, float]:
+    """Return what greedy answers to different prompts tell (docs/metrics.md).
+
+    What is sampled may still vary when the most probable answer says the same to everybody.
+    """
+    counts = Counter(map(added, prompts, refined))
+    return {
+        "collapse/greedy_distinct": len(counts) / len(prompts),
+        "collapse/greedy_same": max(counts.values()) / len(prompts),
+    }
+
+
 def warnings(now: Mapping[str, float], first: Mapping[str, float]) -> list[str]:
     """Return a line for each sign of collapse in a step's metrics, compared with the first step's."""
     found = []
@@ -73,4 +94,6 @@ def warnings(now: Mapping[str, float], first: Mapping[str, float]) -> list[str]:
         found.append(f"KL to the start is {now['objective/kl']:.1f} nats an episode: raise kl_coef")
     if now["collapse/disagreement"] > _DISAGREEMENT:
         found.append(f"scorers disagree on {now['collapse/disagreement']:.0%} of the gains: one may be gamed")
+    if now.get("collapse/greedy_same", 0.0) > _SAME:
+        found.append(f"greedy answers add the same words to {now['collapse/greedy_same']:.0%} of different prompts")
     return found

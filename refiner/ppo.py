@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.seeding import derive_seed, generator
-from core.text import digest
+from core.text import digest, unique
 from refiner.checkpoint import Checkpoints
-from refiner.diagnostics import collapse_metrics, warnings
+from refiner.diagnostics import collapse_metrics, greedy_metrics, warnings
 from refiner.policies import Policy
 from refiner.ppo_config import PpoConfig
 from refiner.ppo_math import (
@@ -38,6 +38,8 @@ from refiner.sampling import Decoding, Drawn, draw, positions
 from refiner.training import adamw, autocast, data_order, seed_everything, set_rate
 
 logger = logging.getLogger(__name__)
+_ASKED = 16
+"""Prompts whose greedy answers are looked at."""
 
 
 class ValueHead(nn.Module):
@@ -122,6 +124,8 @@ def train(
             policy, head, _chosen(prompts, config, step), reward, mix, state["kl_coef"], config, step
         )
         metrics |= {"lr": rate, "step": step + 1, **_update(policy, model, optimiser, batch, config, step)}
+        if config.diagnose_every and ((step + 1) % config.diagnose_every == 0 or step + 1 in (1, config.steps)):
+            metrics |= _greedy(policy, prompts, config)
         state["history"].append(metrics)
         if config.kl_target:
             kl, episodes = metrics["objective/kl"], config.batch_size
@@ -149,6 +153,17 @@ def _chosen(prompts: Sequence[str], config: PpoConfig, step: int) -> list[str]:
     count = config.batch_size // config.per_prompt
     order = data_order(len(prompts), config.seed, step * count, count)
     return [prompts[index] for index in order for _ in range(config.per_prompt)]
+
+
+@torch.no_grad()
+def _greedy(policy: Policy, prompts: Sequence[str], config: PpoConfig) -> dict[str, float]:
+    """Return what the policy's greedy answers tell, always to the same few of the prompts; nothing random is drawn."""
+    different = unique(prompts)
+    order = generator("ppo-greedy", config.seed).permutation(len(different))
+    asked = [different[index] for index in order[:_ASKED]]
+    with autocast(_device(policy), config.bf16):
+        drawn = draw(policy.lm, policy.context(asked), Decoding(config.max_new_tokens), [0] * len(asked), policy.end)
+    return greedy_metrics(asked, policy.texts(asked, drawn.tokens, drawn.mask))
 
 
 @torch.no_grad()

@@ -44,6 +44,7 @@ class PpoConfig:
         reward_weights: by scorer; empty = equal.
         reward_calibration: episodes that decide each scorer's standard deviation; 0 = raw scores.
         checkpoint_every: steps between checkpoints.
+        diagnose_every: steps between looks at greedy answers to a few fixed prompts, for signs of collapse; 0 = never.
         bf16: autocast to bfloat16.
         seed: of data order, sampling and rewards.
     """
@@ -79,6 +80,7 @@ class PpoConfig:
     reward_weights: Mapping[str, float] = field(default_factory=dict)
     reward_calibration: int = 256
     checkpoint_every: int = 10
+    diagnose_every: int = 10
     bf16: bool = False
     seed: int = 0
 
@@ -89,6 +91,8 @@ class PpoConfig:
         for name in ("steps", "batch_size", "num_mini_batches", "num_ppo_epochs", "micro_batch_size", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.diagnose_every < 0:
+            raise BadInput(f"diagnose_every is {self.diagnose_every}, expected at least 0; 0 = never")
         for name in ("learning_rate", "temperature", "cliprange", "cliprange_value"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}, expected more than 0")

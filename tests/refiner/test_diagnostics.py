@@ -2,7 +2,15 @@
 
 import pytest
 
-from refiner.diagnostics import collapse_metrics, disagreement, distinct, subject_kept, warnings
+from refiner.diagnostics import (
+    added,
+    collapse_metrics,
+    disagreement,
+    distinct,
+    greedy_metrics,
+    subject_kept,
+    warnings,
+)
 
 PROMPTS = ["a red boat by the sea", "the green cat"]
 GOOD = ["a red boat by the sea, sharp focus", "the green cat, warm palette"]
@@ -22,6 +30,18 @@ def test_subject_kept_counts_content_words() -> None:
 def test_scorers_disagree_where_signs_differ() -> None:
     assert disagreement({"a": [1.0, -1.0, 1.0, None], "b": [1.0, 1.0, -1.0, 1.0]}) == pytest.approx(2 / 3)
     assert disagreement({"a": [1.0]}) == 0.0
+
+
+def test_greedy_answers_that_are_alike_are_seen() -> None:
+    assert added("a red boat.", "a red boat, sharp focus, red sky") == ("sharp", "focus", "red", "sky")
+    assert added("a red boat", "moody boat at sea") == ("moody", "at", "sea")
+    assert added("a boat", "a boat") == ()
+    prompts = ["a boat", "a cat", "a dog", "a tree"]
+    found = greedy_metrics(prompts, ["a boat, oil", "a cat, oil.", "a dog, Oil", "a tree, pastel"])
+    assert found == {"collapse/greedy_distinct": 0.5, "collapse/greedy_same": 0.75}
+    first = {**collapse_metrics(PROMPTS, GOOD, {}), "objective/kl": 0.0}
+    assert ["greedy answers add the same words to 75%" in line for line in warnings(first | found, first)] == [True]
+    assert warnings(first | greedy_metrics(prompts, prompts[::-1]), first) == []
 
 
 @pytest.mark.parametrize(

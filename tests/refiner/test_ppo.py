@@ -148,6 +148,7 @@ def makers() -> list[Callable[[Path], Policy]]:
 @pytest.mark.parametrize("make", makers(), ids=["causal", "prip"])
 def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path: Path, make: Callable[[Path], Policy]) -> None:
     config = replace(CONFIG, steps=5, kl_target=0.5, reward_calibration=48, num_mini_batches=2, micro_batch_size=8)
+    config = replace(config, diagnose_every=2)
 
     def killing(episodes: Episodes) -> Rewards:
         if seen and episodes.seed == seen[0]:
@@ -168,6 +169,21 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path: Path, make: Ca
     for name, tensor in state(whole.trained).items():
         assert torch.equal(tensor, state(resumed.trained)[name]), name
     assert len(set(order[:5])) == 5, "each step has its own seed"
+    assert [row["step"] for row in history if "collapse/greedy_same" in row] == [1, 2, 4, 5]
+    unseen = make(tmp_path)
+    train(unseen, PROMPTS, gold, replace(config, diagnose_every=0), tmp_path / "unseen")
+    for name, tensor in state(whole.trained).items():
+        assert torch.equal(tensor, state(unseen.trained)[name]), "looking changes nothing"
+
+
+def test_a_policy_that_says_the_same_to_everybody_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def always_gold(episodes: Episodes) -> Rewards:
+        return {"gold": [float(text.endswith(" gold gold")) for text in episodes.refined]}
+
+    config = replace(CONFIG, steps=20, learning_rate=1e-2, kl_coef=0.0, max_new_tokens=2)
+    history = train(causal(), PROMPTS, always_gold, config, tmp_path)
+    assert (history[-1]["collapse/greedy_distinct"], history[-1]["collapse/greedy_same"]) == (0.25, 1.0)
+    assert "greedy answers add the same words to 100% of different prompts" in caplog.text
 
 
 def test_a_failed_reward_counts_nowhere(tmp_path: Path) -> None:
