@@ -30,6 +30,9 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     seeds: Annotated[int | None, typer.Option(min=1, help="Pictures a prompt.")] = None,
     renderer: Annotated[list[str] | None, typer.Option(help="Another pipeline or server; hpsv2: several.")] = None,
     scorer: Annotated[list[str] | None, typer.Option(help="Scorers, the optimised one first; several.")] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only print the commands that train what is missing, one a line.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Folder below HOME/evaluations. Default: the suite's name.")] = None,
     llm: Annotated[str | None, typer.Option(help="Another language model for the rows that ask one.")] = None,
     api_base: ApiBase = None,
@@ -46,9 +49,10 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     Start the same command again after a kill: answers, pictures and scores are kept.
     """
     from core.errors import Interrupted
+    from experiments.suites.bench import Order
     from experiments.suites.config import load_suite, with_flags
-    from experiments.suites.evaluate import Order
     from experiments.suites.evaluate import evaluate as run_suite
+    from experiments.suites.rows import commands_to_train
     from prompt_db.caps import Caps
 
     given = {
@@ -70,6 +74,10 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         Caps(max_renders, max_llm_calls, max_llm_tokens, None, max_seconds),
     )
     chosen = with_flags(load_suite(suite, config), given)
+    if missing:
+        for command in commands_to_train(home, chosen, run):
+            print(command)
+        return
     bar = Bar(1, quiet=quiet)
     try:
         found = run_suite(home, chosen, order, bar)

@@ -28,10 +28,8 @@ from graph.workbench import INITIAL
 from prompt_db.cache_store import CacheStore
 from prompt_db.ledger import Ledger
 from refiner import RELEASED
-from refiner.constraints import AUTO, Categories, Wishes, automatic, read_categories
+from refiner.constraints import AUTO, Categories, Wishes, automatic, folder_categories
 from refiner.folder import MANIFEST_FILE
-
-CATEGORIES_FILE = "categories.json"
 
 
 @dataclass
@@ -153,6 +151,12 @@ def make_rows(
     return rows, missing
 
 
+def commands_to_train(home: Path, config: SuiteConfig, run: str | None) -> list[str]:
+    """Return the commands that train what a suite lacks, each once, in the order of its rows."""
+    lacks = (_lacking(name, spec, home, run) for name, spec in config.rows.items() if spec.train)
+    return list(dict.fromkeys(lack.command for lack in lacks if lack))
+
+
 def _lacking(name: str, spec: RowSpec, home: Path, run: str | None) -> Missing | None:
     def command(text: str) -> str:
         return text.replace("HOME", shlex.quote(str(home))).replace("RUN", shlex.quote(run or "NAME"))
@@ -188,8 +192,13 @@ def _rows(name: str, spec: RowSpec, config: SuiteConfig) -> list[Row]:
     if spec.run:
         return [Row(name, _best_of_run)]
     if spec.refiner:
-        return [Row(name, lambda tools: _trained(tools, spec))]
+        return [row_of(name, spec)]
     return [Row(name, _naive)]
+
+
+def row_of(name: str, spec: RowSpec) -> Row:
+    """Return a trained refiner's row."""
+    return Row(name, lambda tools: _trained(tools, spec))
 
 
 @contextmanager
@@ -221,8 +230,7 @@ def _terms(want: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def own_categories(home: Path, refiner: str) -> Categories:
     """Return the categories of terms that a trained refiner knows: its own, or those that come with brushup."""
-    file = Path(find_refiner(home, refiner)) / CATEGORIES_FILE
-    return read_categories(file if file.is_file() else None)
+    return folder_categories(Path(find_refiner(home, refiner)))
 
 
 @contextmanager

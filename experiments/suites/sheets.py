@@ -38,7 +38,7 @@ def draw_sheet(path: Path, row: Shown, naive: Shown) -> None:
         chosen = [places[group][pair] for group in groups]
         lines += [(Prompt("", "", ""), [_cell(one, place) for place in chosen]) for one in (naive, row)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    compose([f"{group or 'prompts'}: naive, {row.outcome.name}" for group in groups], lines).save(path)
+    compose([group or "prompts" for group in groups], lines).save(path)
 
 
 def _cell(one: Shown, place: int) -> Cell:

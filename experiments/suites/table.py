@@ -76,7 +76,7 @@ def _row(outcome: Outcome, naive: Outcome, seed: int) -> dict[str, Any]:
         "words": mean_of([len(text.split()) for text in outcome.refined if text]),
         "failed": sum(text is None for text in outcome.refined),
         "errors": _counted(outcome.errors),
-        "families": _families(outcome, naive, seed),
+        "families": by_group(outcome, naive, [case.group for case in outcome.cases], seed),
     }
 
 
@@ -144,20 +144,28 @@ def _relevance(judged: Sequence[Values] | None) -> dict[str, Any]:
     return {"relevance": fmean(levels), "relevance_shares": [levels.count(k) / len(levels) for k in (0, 1, 2)]}
 
 
-def _families(outcome: Outcome, naive: Outcome, seed: int) -> dict[str, Any]:
-    groups = sorted({case.group for case in outcome.cases} - {""})
-    return {group: _family(outcome, naive, group, seed) for group in groups} if len(groups) > 1 else {}
+def by_group(outcome: Outcome, other: Outcome, groups: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return by group and scorer the mean, and the paired difference to another row; {} with one group alone.
+
+    Args:
+        outcome: a row.
+        other: another one, with the same prompts among its own.
+        groups: of each of the row's cases; "" = none.
+        seed: of the intervals.
+    """
+    names = sorted(set(groups) - {""})
+    places = {name: [place for place, group in enumerate(groups) if group == name] for name in names}
+    return {name: _group(outcome, other, places[name], seed) for name in names} if len(names) > 1 else {}
 
 
-def _family(outcome: Outcome, naive: Outcome, group: str, seed: int) -> dict[str, Any]:
-    inside = {case.prompt for case in outcome.cases if case.group == group}
+def _group(outcome: Outcome, other: Outcome, places: Sequence[int], seed: int) -> dict[str, Any]:
+    inside = {outcome.cases[place].prompt for place in places}
     found = {}
-    for scorer in outcome.scores:
-        gains = {prompt: gain for prompt, gain in differences(outcome, naive, scorer).items() if prompt in inside}
-        rows = zip(outcome.cases, outcome.scores[scorer], strict=True)
-        mean = mean_of([mean_of(values) for case, values in rows if case.group == group])
+    for scorer, values in outcome.scores.items():
+        gains = {prompt: gain for prompt, gain in differences(outcome, other, scorer).items() if prompt in inside}
+        mean = mean_of([mean_of(values[place]) for place in places])
         if gains and mean is not None:
-            found[scorer] = {"mean": mean, **_estimate(gains, seed)}
+            found[scorer] = {"mean": mean, **_estimate(gains, seed), "n": len(gains)}
     return found
 
 

@@ -12,7 +12,8 @@ import torch
 from core.records import Score, ScoreItem
 from miniworld.grammar import holdout_prompts, naive_prompts, parse
 from miniworld.judge import ASPECTS, load_judge, to_tensor
-from miniworld.truth import truth_scores
+from miniworld.truth import preference_probability, truth_scores
+from miniworld.vocabulary import PLACE_PHRASES
 
 JUDGE, TRUTH = "judge", "truth"
 _UNASKED = "the prompt names no subject, colour, place or style of the miniworld"
@@ -33,6 +34,34 @@ def subject_of(prompt: str) -> str:
     """Return the subject of a prompt that names a whole scene, else ""."""
     scene = parse(prompt)
     return scene.subject if scene else ""
+
+
+def levels_of(prompt: str, phrases: Sequence[str]) -> dict[str, str]:
+    """Return a naive prompt's scene in more and more detail, by the name of the level.
+
+    Args:
+        prompt: names a whole scene.
+        phrases: six phrases that are added at the last levels.
+
+    Raises:
+        ValueError: the prompt names no whole scene.
+    """
+    scene = parse(prompt)
+    if scene is None:
+        raise ValueError(f"got {prompt!r}, expected a whole scene of the miniworld")
+    plain = f"{scene.colour} {scene.subject}"
+    return {
+        "subject": scene.subject,
+        "colour": plain,
+        "place": f"{plain} {PLACE_PHRASES[scene.place][0]}",
+        "naive": prompt,
+        **{f"naive + {count}": ", ".join((prompt, *phrases[:count])) for count in (1, 3, 6)},
+    }
+
+
+def chance_of(first: float, second: float) -> float:
+    """Return how likely the annotator prefers the first of two pictures, by their truths."""
+    return preference_probability(first, second)
 
 
 @dataclass(frozen=True)
