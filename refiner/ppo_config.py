@@ -108,3 +108,23 @@ class PpoConfig:
     def per_prompt(self) -> int:
         """Episodes a prompt in each batch."""
         return self.rloo_k if self.advantage == "rloo" else 1
+
+
+def small_ppo(learning_rate: float) -> PpoConfig:
+    """Return settings for the miniworld's refiners, minutes on one core.
+
+    Four episodes share a prompt and its diffusion seed: the user's own picture is drawn once for the four, and what the
+    seed does cancels in the leave-one-out advantage.
+    """
+    return PpoConfig(
+        steps=100,
+        batch_size=64,
+        micro_batch_size=64,
+        num_mini_batches=2,
+        num_ppo_epochs=2,
+        learning_rate=learning_rate,
+        warmup_ratio=0.05,
+        advantage="rloo",
+        rloo_k=4,
+        max_new_tokens=48,
+    )

@@ -7,7 +7,7 @@ microsoft/LMOps); where neither code nor paper gives one (NeuroPrompts' PPO), th
 from dataclasses import dataclass
 
 from refiner.lm import LmConfig
-from refiner.ppo_config import PpoConfig
+from refiner.ppo_config import PpoConfig, small_ppo
 from refiner.training import TrainConfig
 
 
@@ -28,13 +28,13 @@ class LanguageConfig:
     ppo: PpoConfig
 
 
-def _small(ppo_tokens: int) -> LanguageConfig:
-    gpt2 = {"n_embd": 128, "n_layer": 6, "n_head": 4, "n_positions": 192}
+def _small() -> LanguageConfig:
+    gpt2 = {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 192}
     return LanguageConfig(
         lm=LmConfig(shape=gpt2, dropout=0.05),
         max_tokens=128,
-        sft=TrainConfig(epochs=10, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=100),
-        ppo=PpoConfig(steps=150, batch_size=64, micro_batch_size=64, learning_rate=1e-4, max_new_tokens=ppo_tokens),
+        sft=TrainConfig(epochs=6, batch_size=64, micro_batch_size=64, learning_rate=2e-3, eval_every=50),
+        ppo=small_ppo(learning_rate=2e-4),
     )
 
 
@@ -79,6 +79,6 @@ PRESETS: dict[str, LanguageConfig] = {
             max_new_tokens=75,
         ),
     ),
-    "miniworld": _small(48),
+    "miniworld": _small(),
 }
 """By name. Rew-Syn and Rew-Log (PRIP's baselines) are `promptist` on other pairs, with PRIP's reward."""

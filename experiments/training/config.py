@@ -49,11 +49,14 @@ class DataConfig:
         most: at most so many prompts or pairs, the first ones; 0 = all.
         holdout: examples that are held out for the evaluation loss.
         count: pairs that the miniworld writes.
+        user_prompts: users' prompts that the miniworld writes; 0 = the ones that runs use.
         log_prompts: prompts in the log that the miniworld draws.
         log_renders: pictures of each.
         prefix: how NeuroPrompts cuts a professional prompt: `first-comma` or `full`.
         filter: BeautifulPrompt's.
         preference: scorer that chooses a prompt's best picture, for PRIP's E.
+        tries: over 0, E may also choose among pictures of each user's prompt, plain and with the words of so many
+            professional prompts after it, drawn by `reward.renderer`; 0 = among the log's alone.
         preferred: which picture of a prompt E learns: the `best`, or a `random` one (PRIP's ablation, table 4).
         d_reads_pivots: False = D learns prompts without their pictures (PRIP's ablation, table 4).
         clip: scorer of the match, for PRIP's D.
@@ -77,11 +80,13 @@ class DataConfig:
     most: int = 0
     holdout: int = 64
     count: int = 4000
+    user_prompts: int = 0
     log_prompts: int = 800
     log_renders: int = 4
     prefix: str = FIRST_COMMA
     filter: PairFilter = field(default_factory=PairFilter)
     preference: str = "imagereward"
+    tries: int = 0
     preferred: str = BEST
     d_reads_pivots: bool = True
     clip: str = "clipscore"

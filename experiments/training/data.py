@@ -16,7 +16,7 @@ from prompt_db.diffusiondb import LoggedImage, read_parts
 from prompt_db.importers import read_prompts
 from prompt_db.prompt_pairs import PromptPair, read_pairs
 from refiner.data import Selection, hpdv2_pictures, session_pairs, usable_pairs, usable_prompts
-from refiner.prip.data import PromptPicture, preferred_pictures, system_pictures
+from refiner.prip.data import Picture, PromptPicture, preferred_pictures, system_pictures
 
 Item = TypeVar("Item")
 _PARQUET = ".parquet"
@@ -52,6 +52,11 @@ class Reader:
         Raises:
             BadInput: as `prompts`.
         """
+        if self.config.users == MINIWORLD and self.config.user_prompts:
+            from miniworld.grammar import draw_prompts
+
+            drawn = draw_prompts("train", self.config.seed, self.config.user_prompts)
+            return self._kept("users", MINIWORLD, usable_prompts([item.prompt for item in drawn]))
         return self._prompts("users", self.config.users, miniworld.PROMPTS / "train.jsonl")
 
     def _prompts(self, what: str, source: str, embedded: Path) -> list[str]:
@@ -131,23 +136,28 @@ class Reader:
         return folder
 
     def pictures(
-        self, score: Callable[[str, Sequence[LoggedImage]], Sequence[float | None]]
+        self,
+        score: Callable[[str, Sequence[Picture]], Sequence[float | None]],
+        tried: Sequence[tuple[str, PromptPicture]] = (),
     ) -> tuple[list[PromptPicture], list[PromptPicture]]:
         """Return what PRIP's E and D learn from: prompts with their best picture; pictures with system language.
 
         Args:
             score: from a scorer's name and pictures to their scores.
+            tried: users' prompts, each with a picture that was drawn for it from this or a richer prompt.
 
         Raises:
             BadInput: as `log`, or nothing is over the floors.
         """
-        config, log = self.config, self.log()
+        config, log = self.config, [PromptPicture(image.prompt, image.path) for image in self.log()]
         rng = generator("preferred", config.seed) if config.preferred == RANDOM else None
-        preferred = preferred_pictures(log, score(config.preference, log), rng)
+        asked = [*log, *(PromptPicture(user, picture.path) for user, picture in tried)]
+        preferred = preferred_pictures(asked, score(config.preference, asked), rng)
         if config.hpdv2:
             found = hpdv2_pictures(Path(config.hpdv2), Path(config.hpdv2_pictures or Path(config.hpdv2).parent))
             self.facts["hpdv2"] = str(found)
             preferred += found.items
+        log += [picture for _, picture in tried]
         clip, beauty = score(config.clip, log), score(config.aesthetic, log)
         floors = {"min_clip": config.min_clip, "min_aesthetic": config.min_aesthetic}
         if config.drop_share:

@@ -10,13 +10,15 @@ import torch
 import miniworld
 from core.device import default_device
 from core.errors import BadInput
+from core.records import RenderRequest
+from core.seeding import derive_seed, generator
 from experiments.training.config import MINIWORLD
 from experiments.training.data import held_out
 from experiments.training.language import keep_categories, learned_tokenizer
 from experiments.training.workshop import Workshop
 from refiner import ppo
 from refiner.prip.config import PripConfig
-from refiner.prip.data import PromptPicture
+from refiner.prip.data import PromptPicture, with_system_language
 from refiner.prip.model import build_prip, save_pretrained
 from refiner.prip.pivot import ClipPivot, PivotEncoder, QFormerPivot, encode_files
 from refiner.prip.policy import PripPolicy
@@ -32,9 +34,22 @@ def train_pivot(shop: Workshop) -> None:
         BudgetReached: a cap on drawing.
     """
     shop.check_models()
-    preferred, system = shop.reader.pictures(shop.score)
+    preferred, system = shop.reader.pictures(shop.score, _tried(shop))
     users = shop.reader.users() if "ppo" in shop.config.stages else []
     fit_pivot(shop, preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else [])
+
+
+def _tried(shop: Workshop) -> list[tuple[str, PromptPicture]]:
+    """Draw users' prompts with and without system language, all wordings of a prompt from one seed."""
+    config = shop.config.data
+    if not config.tries:
+        return []
+    users, professional = shop.reader.users(), shop.reader.prompts()
+    rows = with_system_language(users, professional, config.tries, generator("tries", config.seed))
+    shop.progress.note(f"drawing {len(rows)} pictures of {len(users)} users' prompts")
+    files = shop.table().draw([RenderRequest(text, derive_seed("tries", config.seed, user)) for user, text in rows])
+    shop.reader.facts["tried pictures"] = f"{len(rows)} of {len(users)} users' prompts"
+    return [(user, PromptPicture(text, file)) for (user, text), file in zip(rows, files, strict=True) if file]
 
 
 def needs_vocabulary(shop: Workshop) -> bool:

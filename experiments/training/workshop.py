@@ -16,8 +16,8 @@ from experiments.drawing import Drawing, open_drawing
 from experiments.folder import write_json
 from experiments.training.config import MINIWORLD, RewardConfig, TrainingConfig
 from experiments.training.data import Reader
-from prompt_db.diffusiondb import LoggedImage
 from refiner.folder import Manifest
+from refiner.prip.data import Picture
 from refiner.rewards import Episodes, Rewards
 from refiner.training import as_dict
 
@@ -90,7 +90,7 @@ class Workshop:
         """Close what was opened."""
         self._open.close()
 
-    def score(self, name: str, log: Sequence[LoggedImage]) -> Sequence[float | None]:
+    def score(self, name: str, log: Sequence[Picture]) -> Sequence[float | None]:
         """Return a scorer's scores of a log's pictures against their prompts."""
         self.progress.note(f"scoring {len(log)} pictures with {name}")
         files: list[Path | None] = [image.path for image in log]

@@ -6,7 +6,7 @@ Where the paper gives a number (appendix A.4, A.5), it is the default; the rest 
 from dataclasses import dataclass, field
 
 from refiner.lm import LmConfig
-from refiner.ppo_config import PpoConfig
+from refiner.ppo_config import PpoConfig, small_ppo
 from refiner.prip.decoder import DecoderConfig
 from refiner.prip.encoder import EncoderConfig
 from refiner.training import TrainConfig
@@ -51,15 +51,13 @@ class PripConfig:
 
 
 def miniworld_config() -> PripConfig:
-    """Return E of 1.7 M and D of 1.3 M parameters on pivots of 16 x 96, trained from scratch."""
+    """Return E of 1.7 M and D of 1.0 M parameters on pivots of 16 x 96, trained from scratch."""
     t5 = {"d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 4, "num_heads": 4}
-    gpt2 = {"n_embd": 128, "n_layer": 6, "n_head": 4, "n_positions": 192}
+    gpt2 = {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 192}
     return PripConfig(
         encoder=EncoderConfig(base="", shape=t5, dropout=0.05, queries=16, pivot_width=96, max_tokens=48),
         decoder=DecoderConfig(lm=LmConfig(shape=gpt2, dropout=0.05), max_tokens=96),
-        user_pivot=TrainConfig(epochs=30, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=50),
-        pivot_system=TrainConfig(epochs=12, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=50),
-        ppo=PpoConfig(
-            steps=150, batch_size=64, micro_batch_size=64, learning_rate=5e-4, warmup_ratio=0.05, max_new_tokens=48
-        ),
+        user_pivot=TrainConfig(epochs=20, batch_size=64, micro_batch_size=64, learning_rate=1e-3, eval_every=50),
+        pivot_system=TrainConfig(epochs=6, batch_size=64, micro_batch_size=64, learning_rate=2e-3, eval_every=50),
+        ppo=small_ppo(learning_rate=5e-4),
     )

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import BadInput
+from core.text import content_words
 from prompt_db.diffusiondb import LoggedImage
+from refiner.answer import join
 
+_LOOKED_AT = 2000
 MIN_CLIP, MIN_AESTHETIC = 0.28, 5.2
 """Filters of system-language pictures (paper, section 4.3)."""
 
@@ -24,8 +27,11 @@ class PromptPicture:
     path: Path
 
 
+Picture = LoggedImage | PromptPicture
+
+
 def preferred_pictures(
-    log: Sequence[LoggedImage], scores: Sequence[float | None], rng: np.random.Generator | None = None
+    log: Sequence[Picture], scores: Sequence[float | None], rng: np.random.Generator | None = None
 ) -> list[PromptPicture]:
     """Return each prompt's best picture by score (equation 4), in the order of the log.
 
@@ -48,7 +54,7 @@ def preferred_pictures(
 
 
 def system_pictures(
-    log: Sequence[LoggedImage],
+    log: Sequence[Picture],
     clip: Sequence[float | None],
     aesthetic: Sequence[float | None],
     *,
@@ -73,6 +79,31 @@ def system_pictures(
     ]
 
 
-def _same_length(log: Sequence[LoggedImage], scores: Sequence[float | None]) -> None:
+def with_system_language(
+    prompts: Sequence[str], professional: Sequence[str], count: int, rng: np.random.Generator
+) -> list[tuple[str, str]]:
+    """Return (user's prompt, what to draw for it): each itself, and with the words of professional prompts after it.
+
+    The pictures are what a preference model chooses E's targets from where no log has several wordings of one wish
+    (paper, section 3.2: preference data may be synthesised).
+
+    Args:
+        prompts: users'.
+        professional: what comes after a first comma is system language; at most 2,000 of them are looked at.
+        count: professional prompts for each, drawn from the `4 * count` that share most content words with it.
+        rng: draws.
+    """
+    looked_at = rng.permutation(len(professional))[:_LOOKED_AT]
+    others = [(set(content_words(head)), tail) for head, _, tail in (professional[i].partition(",") for i in looked_at)]
+    others = [(words, tail) for words, tail in others if tail.strip()]
+    rows = []
+    for prompt in prompts:
+        own = set(content_words(prompt))
+        order = sorted(rng.permutation(len(others)), key=lambda i: -len(own & others[i][0]))[: 4 * count]
+        rows += [(prompt, prompt), *((prompt, join(prompt, others[i][1])) for i in rng.permutation(order)[:count])]
+    return list(dict.fromkeys(rows))
+
+
+def _same_length(log: Sequence[Picture], scores: Sequence[float | None]) -> None:
     if len(log) != len(scores):
         raise BadInput(f"got {len(scores)} scores for {len(log)} pictures, expected one a picture")
