@@ -23,7 +23,10 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     ] = "",
     run: Annotated[str | None, typer.Option("--run", help="A completed run: its best instruction is a row.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of rows instead of the suite's own.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Naive prompts: txt, csv, tsv, json, jsonl.")] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Naive prompts: txt, csv, tsv, json, jsonl; for hpsv2, the folder of its benchmark."),
+    ] = None,
     column: Annotated[str | None, typer.Option(help="With --prompts: the column that holds them.")] = None,
     split: Annotated[str, typer.Option(help="test: fresh prompts; validation: the shipped ones, for tuning.")] = "test",
     per_group: Annotated[int | None, typer.Option(min=1, help="Prompts of each style family.")] = None,
@@ -51,16 +54,11 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     from core.errors import Interrupted
     from experiments.suites.bench import Order
     from experiments.suites.config import load_suite, with_flags
-    from experiments.suites.evaluate import evaluate as run_suite
     from experiments.suites.rows import commands_to_train
+    from experiments.suites.run import run_suite
     from prompt_db.caps import Caps
 
-    given = {
-        "per_group": per_group,
-        "seeds": seeds,
-        "renderer": renderer and renderer[0],
-        "scorers": tuple(scorer or ()),
-    }
+    given = {"per_group": per_group, "seeds": seeds, "scorers": tuple(scorer or ())}
     order = Order(
         suite,
         name or suite,
@@ -69,6 +67,7 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
         split,
         prompts,
         column,
+        renderer or (),
         llm,
         api_base,
         Caps(max_renders, max_llm_calls, max_llm_tokens, None, max_seconds),
@@ -95,6 +94,8 @@ def show_evaluation(found: Mapping[str, Any]) -> None:
     """Print an evaluation's tables on stdout, and where its files are on stderr."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(_scores(found))
+    for renderer, rows in found.get("styles", {}).items():
+        console.print(_styles(renderer, rows, found["optimised"]))
     console.print(_costs(found))
     if found["pairs"]["rows"]:
         console.print(_pairs(found))
@@ -149,6 +150,18 @@ def _gain(row: Mapping[str, Any], scorer: str) -> str:
 
 def _last(row: Mapping[str, Any]) -> Sequence[str]:
     return "-" if row["relevance"] is None else f"{row['relevance']:.3f}", str(row["failed"])
+
+
+def _styles(renderer: str, rows: Mapping[str, Any], scorer: str) -> Table:
+    scale = scale_of(scorer)
+    styles = [style for style in next(iter(rows.values())) if style != "average"]
+    shown = Table(title=f"{renderer}: mean {scorer}{' x 100' if scale != 1 else ''} a style", title_justify="left")
+    for heading in ("row", *styles, "average"):
+        shown.add_column(heading, justify="left" if heading == "row" else "right", no_wrap=True)
+    for name, row in rows.items():
+        cells = (f"{scale * row[style]['mean']:.2f} ± {scale * row[style]['chunk_sd']:.2f}" for style in styles)
+        shown.add_row(name, *cells, f"{scale * row['average']:.2f}")
+    return shown
 
 
 def _costs(found: Mapping[str, Any]) -> Table:

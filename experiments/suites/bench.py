@@ -38,8 +38,9 @@ class Order:
         rows: names of rows; none = all of the suite.
         run: a completed run, for its best instruction.
         split: `test`, or `validation` for tuning.
-        prompts: a file of naive prompts instead of the miniworld's.
+        prompts: a file of naive prompts instead of the miniworld's; for HPSv2's benchmark, its folder.
         column: its column with the prompts.
+        renderers: instead of the suite's.
         llm: another language model.
         api_base: its address.
         caps: limits.
@@ -52,6 +53,7 @@ class Order:
     split: str = "test"
     prompts: Path | None = None
     column: str | None = None
+    renderers: Sequence[str] = ()
     llm: str | None = None
     api_base: str | None = None
     caps: Caps = field(default_factory=Caps)

@@ -1,7 +1,7 @@
 """The prompts that a suite refines: prompts that no refiner and no run has seen."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,16 +113,3 @@ def file_cases(path: Path, column: str | None = None, group: str = "") -> list[C
         BadInput: the file cannot be used.
     """
     return [Case(prompt, group) for prompt in read_prompts(path, column).prompts]
-
-
-def grouped_files(folder: Path, groups: Sequence[str], per_group: int = 0) -> list[Case]:
-    """Return the prompts of `GROUP.json` files of a folder, HPSv2's benchmark say; 0 = all of each.
-
-    Raises:
-        BadInput: a file is missing or cannot be used.
-    """
-    found = []
-    for group in groups:
-        cases = file_cases(folder / f"{group}.json", group=group)
-        found += cases[: per_group or len(cases)]
-    return found

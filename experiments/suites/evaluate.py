@@ -11,28 +11,45 @@ from core.progress import Progress
 from experiments.folder import write_json, write_text
 from experiments.suites.ablation import run_parts
 from experiments.suites.bench import Bench, Order, open_bench
-from experiments.suites.cases import Case, file_cases, miniworld_cases
+from experiments.suites.cases import Case
 from experiments.suites.config import SuiteConfig
-from experiments.suites.rows import Row, make_rows, run_prompts_of
+from experiments.suites.rows import Missing, Row
 from experiments.suites.sheets import Shown, draw_sheet
 from experiments.suites.table import table
 
+SPENT = ("render", "score", "llm", "tokens", "seconds")
 
-def evaluate(home: Path, config: SuiteConfig, order: Order, progress: Progress) -> dict[str, Any]:
-    """Evaluate a suite's rows; `HOME/evaluations/NAME` gets `table.json`, `rows.jsonl` and a contact sheet a row.
+
+def evaluate(
+    home: Path,
+    config: SuiteConfig,
+    order: Order,
+    rows: Sequence[Row],
+    cases: Sequence[Case],
+    missing: Sequence[Missing],
+    progress: Progress,
+) -> tuple[dict[str, Any], list[Shown]]:
+    """Evaluate rows on prompts; `HOME/evaluations/NAME` gets `table.json`, `rows.jsonl` and a contact sheet a row.
+
+    Args:
+        home: folder of all runs.
+        config: the suite.
+        order: what the user asked for.
+        rows: naive first, and every row behind the one it is held against.
+        cases: naive prompts.
+        missing: rows that cannot be evaluated.
+        progress: told what happens.
 
     Returns:
-        The table: see `experiments.suites.table.table`; with `suite`, `optimised`, `prompts`, `seeds`, `renderer`,
-        `missing`, `failed`, `ledger`, `folder`, and what the suite's parts found.
+        The table (see `experiments.suites.table.table`) with `suite`, `optimised`, `prompts`, `seeds`, `renderer`,
+        `parts`, `missing`, `failed`, `errors`, `ledger` and `folder`; and what came of each row.
 
     Raises:
-        BadInput: a row that was asked for cannot be evaluated, or a model or file cannot be used.
+        BadInput: a row that was asked for cannot be evaluated, or a model cannot be used.
         BudgetReached: a cap would be overshot; the same command with a higher one goes on.
     """
-    rows, missing = make_rows(config, home, order.run, order.rows)
     for lack in missing:
         progress.note(f"missing: {lack.name} ({lack.what}); make it: {lack.command}")
-    cases = cases_of(home, config, order)
     with open_bench(home, config, order, rows, cases, progress) as bench:
         shown, failed = run_rows(bench, rows, cases, strict=bool(order.rows))
         found = {
@@ -48,26 +65,12 @@ def evaluate(home: Path, config: SuiteConfig, order: Order, progress: Progress) 
             "missing": [asdict(lack) for lack in missing],
             "failed": failed,
             "errors": dict(bench.table.errors),
-            "ledger": {
-                kind: bench.table.ledger.spent(kind) for kind in ("render", "score", "llm", "tokens", "seconds")
-            },
+            "ledger": {kind: bench.table.ledger.spent(kind) for kind in SPENT},
             "folder": str(bench.folder),
         }
     write_text(bench.folder / "rows.jsonl", "".join(map(_lines, shown)))
     write_json(bench.folder / "table.json", found)
-    return found
-
-
-def cases_of(home: Path, config: SuiteConfig, order: Order) -> list[Case]:
-    """Return the naive prompts of an evaluation.
-
-    Raises:
-        BadInput: not enough prompts, or a file that cannot be used.
-    """
-    if order.prompts:
-        return file_cases(order.prompts, order.column)
-    seen = run_prompts_of(home, order.run)
-    return miniworld_cases(config.per_group, config.seed, split=order.split, seen=seen)
+    return found, shown
 
 
 def run_rows(
@@ -91,7 +94,7 @@ def run_rows(
             continue
         shown[row.name] = one
         if row.against != row.name:
-            draw_sheet(bench.folder / "sheets" / f"{row.name}.png", one, shown[row.against])
+            draw_sheet(bench.folder / "sheets", one, shown[row.against])
     return list(shown.values()), failed
 
 

@@ -1,5 +1,6 @@
 """A contact sheet a row: some prompts of each family, the naive picture above the refined one, on the same seed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,16 @@ class Shown:
     pictures: Sequence[Sequence[Path | None]]
 
 
-def draw_sheet(path: Path, row: Shown, naive: Shown) -> None:
+def file_name(name: str) -> str:
+    """Return the name of a row or renderer, which may be a path, as that of a file."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[-60:]
+
+
+def draw_sheet(folder: Path, row: Shown, naive: Shown) -> None:
     """Save a row's contact sheet: a column a group (four at most), the first prompts of each.
 
     Args:
-        path: of the PNG.
+        folder: where `ROW.png` goes.
         row: what was refined.
         naive: the row of its naive prompts.
     """
@@ -37,8 +43,8 @@ def draw_sheet(path: Path, row: Shown, naive: Shown) -> None:
     for pair in range(min(PAIRS, *(len(places[group]) for group in groups))):
         chosen = [places[group][pair] for group in groups]
         lines += [(Prompt("", "", ""), [_cell(one, place) for place in chosen]) for one in (naive, row)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    compose([group or "prompts" for group in groups], lines).save(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    compose([group or "prompts" for group in groups], lines).save(folder / f"{file_name(row.outcome.name)}.png")
 
 
 def _cell(one: Shown, place: int) -> Cell:
