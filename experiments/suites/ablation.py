@@ -12,12 +12,11 @@ from core.errors import BadInput
 from core.records import NAIVE
 from core.text import content_words, phrases
 from experiments.suites.bench import Bench
-from experiments.suites.cases import Case
 from experiments.suites.config import RowSpec
 from experiments.suites.labels import reward_models
 from experiments.suites.rows import own_categories, row_of
 from experiments.suites.sheets import Shown
-from experiments.suites.table import Outcome, by_group, differences, mean_of
+from experiments.suites.table import Case, Outcome, by_group, differences, mean_of
 from experiments.suites.world import TRUTH, levels_of, style_of, subject_of
 from refiner.answer import share_kept
 

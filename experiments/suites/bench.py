@@ -15,11 +15,10 @@ from core.seeding import derive_seed
 from experiments.answers import Row as Answer
 from experiments.drawing import Drawing, open_drawing
 from experiments.suites.answering import answered
-from experiments.suites.cases import Case
 from experiments.suites.config import SuiteConfig
 from experiments.suites.rows import Row, Tools
 from experiments.suites.sheets import Shown
-from experiments.suites.table import Outcome
+from experiments.suites.table import Case, Outcome
 from experiments.suites.world import WORLD_SCORERS, style_of
 from prompt_db.caps import Caps
 

@@ -2,24 +2,16 @@
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import miniworld
 from core.errors import BadInput
 from core.seeding import generator
+from experiments.suites.table import Case
 from experiments.suites.world import fresh_prompts, style_of
 from prompt_db.importers import read_prompts
 
 SPLITS = ("test", "validation")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A naive prompt, and its group: the style family, or "" when unknown."""
-
-    prompt: str
-    group: str = ""
 
 
 def miniworld_cases(per_group: int, seed: int, *, split: str = "test", seen: Collection[str] = ()) -> list[Case]:

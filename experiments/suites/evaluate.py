@@ -11,11 +11,10 @@ from core.progress import Progress
 from experiments.folder import write_json, write_text
 from experiments.suites.ablation import run_parts
 from experiments.suites.bench import Bench, Order, open_bench
-from experiments.suites.cases import Case
 from experiments.suites.config import SuiteConfig
 from experiments.suites.rows import Missing, Row
 from experiments.suites.sheets import Shown, draw_sheet
-from experiments.suites.table import table
+from experiments.suites.table import Case, table
 
 SPENT = ("render", "score", "llm", "tokens", "seconds")
 

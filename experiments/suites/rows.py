@@ -21,8 +21,9 @@ from experiments.metered import MeteredChat
 from experiments.refine import best_instruction, open_refiner
 from experiments.result import finished
 from experiments.status import reading
-from experiments.suites.cases import Case, professional_prompts
+from experiments.suites.cases import professional_prompts
 from experiments.suites.config import ALL, FOLDER, RowSpec, SuiteConfig
+from experiments.suites.table import Case
 from experiments.wiring import agent_settings, first_instructions, load_chat, open_library, refiner_factory
 from graph.workbench import INITIAL
 from prompt_db.cache_store import CacheStore

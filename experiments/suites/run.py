@@ -11,12 +11,12 @@ from core.errors import BadInput
 from core.progress import Progress
 from experiments.folder import write_json
 from experiments.suites.bench import Order
-from experiments.suites.cases import Case, file_cases, miniworld_cases
+from experiments.suites.cases import file_cases, miniworld_cases
 from experiments.suites.config import SuiteConfig
 from experiments.suites.evaluate import evaluate
 from experiments.suites.rows import make_rows, run_prompts_of
 from experiments.suites.sheets import Shown, file_name
-from experiments.suites.table import mean_of
+from experiments.suites.table import Case, mean_of
 
 HPSV2 = "hpsv2"
 STYLES = ("anime", "concept-art", "paintings", "photo")

@@ -8,12 +8,19 @@ from typing import Any
 
 from bandit.bootstrap import bootstrap_mean
 from experiments.compare.statistics import holm, sign_flip_p
-from experiments.suites.cases import Case
 
 TIE = 0.1
 """A gain under this share of the pooled seed sd of naive is a tie (issue: win and tie)."""
 Values = Sequence[float | None]
 """A prompt's scores, one a seed; None where a picture or score failed."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A naive prompt, and its group: the style family, or "" when unknown."""
+
+    prompt: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
