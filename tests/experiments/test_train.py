@@ -25,7 +25,10 @@ from tests.fakes import FakeRenderer
 pytestmark = pytest.mark.slow
 TINY = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 192}
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
-BOTH = ("model.ppo.steps=2", "model.ppo.batch_size=4", "model.ppo.max_new_tokens=6", "model.ppo.checkpoint_every=1")
+BOTH = (
+    "model.ppo.steps=2", "model.ppo.batch_size=4", "model.ppo.max_new_tokens=6", "model.ppo.checkpoint_every=1",
+    "model.ppo.num_mini_batches=1", "model.ppo.rloo_k=2", "data.user_prompts=0", "data.tries=0",
+)  # fmt: skip
 LANGUAGE = (
     *BOTH, f"model.lm.shape={str(TINY).replace(':', '=')}", "model.sft.max_steps=2", "model.sft.batch_size=4",
     "data.count=40", "data.most=40", "data.holdout=4",
@@ -113,8 +116,8 @@ def test_each_step_of_reinforcement_sees_fresh_seeds_and_pairs_are_drawn_from_on
     by_seed: dict[int, int] = {}
     for request in world.renderer.drawn:
         by_seed[request.seed] = by_seed.get(request.seed, 0) + 1
-    assert len(by_seed) == 8, "two steps of four prompts"
-    assert set(by_seed.values()) <= {1, 2}, "the user's prompt and the refined one"
+    assert len(by_seed) == 4, "two steps of two prompts"
+    assert set(by_seed.values()) <= {1, 2, 3}, "the user's prompt, and two answers to it"
 
 
 def test_rewards_that_read(tmp_path: Path, world: World) -> None:
@@ -137,6 +140,16 @@ def test_a_pivot_refiner(tmp_path: Path, world: World, log: Path) -> None:
     assert world.scorers[0].items > 0
     refiner: Any = load_refiner(done["refiner"])
     assert refiner.manifest == manifest
+
+
+def test_tries_are_drawn_for_users_prompts(tmp_path: Path, world: World, log: Path) -> None:
+    settings = (*PIVOT, f"data.log={log}", "data.user_prompts=7", "data.tries=2", 'stages=["e","d"]')
+    manifest = read_manifest(Path(go(tmp_path, "prip", *settings)["refiner"]))
+    assert manifest.data["users"].startswith("miniworld: used 7 of 7")
+    assert manifest.data["preferred pictures"] == 10 + 7
+    requests = world.renderer.drawn
+    assert len(requests) <= 7 * 3
+    assert len({request.seed for request in requests}) == 7, "all wordings of a prompt from one seed"
 
 
 def weights_of(folder: Path) -> dict[str, bytes]:

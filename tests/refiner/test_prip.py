@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -31,7 +32,7 @@ from refiner.folder import MANIFEST_FILE, Manifest
 from refiner.neurologic_config import NeuroLogic
 from refiner.prip.answering import Answering
 from refiner.prip.config import DECODERS, PripConfig
-from refiner.prip.data import preferred_pictures, system_pictures
+from refiner.prip.data import preferred_pictures, system_pictures, with_system_language
 from refiner.prip.decoder import DecoderConfig, PromptDecoder
 from refiner.prip.encoder import EncoderConfig, PreferenceEncoder, build_encoder, prompt_batch
 from refiner.prip.model import build_prip, from_pretrained, save_pretrained
@@ -346,6 +347,25 @@ def test_the_best_picture_of_a_prompt_is_its_pivot() -> None:
     log = [image("a", "1"), image("b", "2"), image("a", "3"), image("b", "4"), image(" ", "5")]
     best = preferred_pictures(log, [0.1, 0.9, 0.5, None, 1.0])
     assert [(pair.prompt, pair.path.name) for pair in best] == [("a", "3"), ("b", "2")]
+
+
+def test_users_prompts_are_tried_with_the_words_of_prompts_like_them() -> None:
+    professional = [
+        "a red boat, 8k, ink",
+        "a red boat in fog, ink",
+        "one green car, gold",
+        "a red boat",
+        "green car, ink",
+    ]
+    rows = with_system_language(["red boat", "a green car"], professional, 1, np.random.default_rng(0))
+    assert [user for user, _ in rows] == ["red boat"] * 2 + ["a green car"] * 2
+    assert rows[0][1] == "red boat"
+    assert rows[1][1] in {"red boat, 8k, ink", "red boat, ink", "red boat, gold"}
+    two = [with_system_language(["red boat"], professional, 2, np.random.default_rng(k)) for k in range(20)]
+    assert {"red boat, 8k, ink", "red boat, ink"} <= {text for rows in two for _, text in rows}
+    crowd = ["a red boat, 8k"] * 4 + [f"a green car {k}, gold" for k in range(50)]
+    assert with_system_language(["red boat"], crowd, 1, np.random.default_rng(1))[1][1] == "red boat, 8k"
+    assert with_system_language(["red boat"], ["no comma"], 3, np.random.default_rng(0)) == [("red boat", "red boat")]
 
 
 def test_system_language_passes_both_floors() -> None:
