@@ -56,7 +56,8 @@ class Reader:
             from miniworld.grammar import draw_prompts
 
             drawn = draw_prompts("train", self.config.seed, self.config.user_prompts)
-            return self._kept("users", MINIWORLD, usable_prompts([item.prompt for item in drawn]))
+            texts = [item.prompt for item in drawn]
+            return self._kept("users", MINIWORLD, usable_prompts(texts, self.config.block_terms))
         return self._prompts("users", self.config.users, miniworld.PROMPTS / "train.jsonl")
 
     def _prompts(self, what: str, source: str, embedded: Path) -> list[str]:

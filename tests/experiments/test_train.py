@@ -298,3 +298,11 @@ def test_the_encoder_may_learn_random_pictures(tmp_path: Path, log: Path) -> Non
     assert [int(place) // 3 for place in random] == list(range(10)), "of the same prompts"
     with pytest.raises(BadInput, match="best or random"):
         chosen("data.preferred=worst")
+
+
+def test_blocked_terms_are_blocked_in_users_prompts_too(tmp_path: Path) -> None:
+    for count in (0, 200):
+        settings = [f"data.user_prompts={count}", 'data.block_terms=["castle", "anime"]']
+        users = Reader(load_training("prip", None, settings).data, tmp_path).users()
+        assert len(users) > 100
+        assert not [text for text in users if "castle" in text or "anime" in text]
