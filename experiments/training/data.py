@@ -53,10 +53,9 @@ class Reader:
             BadInput: as `prompts`.
         """
         if self.config.users == MINIWORLD and self.config.user_prompts:
-            from miniworld.grammar import draw_prompts
+            from miniworld.datasets.gallery import users_prompts
 
-            drawn = draw_prompts("train", self.config.seed, self.config.user_prompts)
-            texts = [item.prompt for item in drawn]
+            texts = users_prompts(self.config.user_prompts, self.config.seed)
             return self._kept("users", MINIWORLD, usable_prompts(texts, self.config.block_terms))
         return self._prompts("users", self.config.users, miniworld.PROMPTS / "train.jsonl")
 

@@ -92,11 +92,16 @@ def plan(size: GallerySize) -> list[Render]:
     if size.prompts > most:
         raise BadInput(f"--prompts is {size.prompts}, expected at most {most}: half of them come from the corpus")
     rng = generator("gallery", size.seed)
-    naive = [item.prompt for item in draw_prompts(SPLIT, size.seed, size.naive)]
+    naive = users_prompts(size.naive, size.seed)
     chosen = rng.choice(len(professional), size=size.professional, replace=False)
     prompts = [*naive, *(professional[index] for index in chosen)]
     order = rng.permutation(len(prompts))
     return [render for index in order for render in _renders(prompts[index], size)]
+
+
+def users_prompts(count: int, seed: int) -> list[str]:
+    """Draw naive prompts of train scenes, as users would type them."""
+    return [item.prompt for item in draw_prompts(SPLIT, seed, count)]
 
 
 def _renders(prompt: str, size: GallerySize) -> list[Render]:
