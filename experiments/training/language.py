@@ -40,7 +40,7 @@ def train_language(shop: Workshop) -> None:
     if "ppo" in config.stages:
         users = _users(shop, pairs)
         shop.check_models()
-    fit_language(shop, tokenizer, pairs, users, texts)
+    fit_language(shop, tokenizer, pairs, users, texts, before=_before(shop))
 
 
 def fit_language(
@@ -129,13 +129,22 @@ def _pairs(shop: Workshop, texts: Sequence[str], tokenizer: Any) -> list[PromptP
     elif kind == "promptist":
         return reader.pairs()
     else:
-        pairs = reader.pairs() if kind == "rew-syn" else reader.session_pairs()
+        pairs = _unselected(shop)
         gains = shop.gains([pair.low for pair in pairs], [pair.high for pair in pairs])
         selection = improving_pairs(pairs, gains)
     reader.facts["selected pairs"] = str(selection)
     if not selection.items:
         raise BadInput(f"training pairs: got none ({selection}), expected some; loosen the filters, or give more data")
     return list(selection.items)
+
+
+def _unselected(shop: Workshop) -> list[PromptPair]:
+    return shop.reader.pairs() if shop.config.refiner == "rew-syn" else shop.reader.session_pairs()
+
+
+def _before(shop: Workshop) -> list[PromptPair]:
+    """Return what comes before pairs that improve, which are few: all of them, unless the model knows language."""
+    return _unselected(shop) if shop.config.refiner.startswith("rew-") and not _model(shop).lm.base else []
 
 
 def _counter(tokenizer: Any) -> Callable[[str], int]:
