@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from safetensors.numpy import load_file, save_file
 
 from core.errors import BadInput
 from core.text import one_line
@@ -35,6 +37,7 @@ class Manifest:
         training: the config of every stage it went through, by the stage's name, in order.
         data: what it learned from, in counts and names.
         figures: results on held-out data, by name.
+        half: weights are stored as float16, at half the size, and computed with as whatever they are loaded to.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -46,6 +49,7 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    half: bool = False
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -103,6 +107,8 @@ def writing(folder: Path, manifest: Manifest) -> Iterator[Path]:
         ) from None
     try:
         yield partial
+        if manifest.half:
+            _halve(partial)
         text = json.dumps({"format": FORMAT, **asdict(manifest)}, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
         (partial / CARD_FILE).write_text(card(manifest, _weigh(partial)), encoding="utf-8")
@@ -126,7 +132,7 @@ def card(manifest: Manifest, size: int) -> str:
         "",
         f"- Licence: {manifest.licence}",
         f"- Started from: {manifest.base or 'random weights'}",
-        f"- Size: {size / 2**20:.1f} MiB (safetensors)",
+        f"- Size: {size / 2**20:.1f} MiB (safetensors{', float16' if manifest.half else ''})",
         "",
     ]
     for title, rows in (("Data", manifest.data), ("Results", manifest.figures), ("Settings", manifest.settings)):
@@ -147,6 +153,12 @@ def _is_empty(folder: Path) -> bool:
 
 def _weigh(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+
+
+def _halve(folder: Path) -> None:
+    for file in folder.rglob("*.safetensors"):
+        weights = {name: w.astype(np.float16) if w.dtype == np.float32 else w for name, w in load_file(file).items()}
+        save_file(weights, file, metadata={"format": "pt"})
 
 
 def _flush(folder: Path) -> None:

@@ -146,6 +146,7 @@ class TrainingConfig:
         data: what is learned from.
         reward: of reinforcement.
         budget: caps on drawing.
+        half: whether the finished weights are written as float16.
         seed: of fresh weights.
     """
 
@@ -159,6 +160,7 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     budget: Caps = field(default_factory=Caps)
+    half: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

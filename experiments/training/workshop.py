@@ -130,6 +130,7 @@ class Workshop:
             training=self.stages,
             data=dict(self.reader.facts),
             figures=self.figures,
+            half=config.half,
         )
 
 

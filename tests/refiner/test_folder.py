@@ -2,9 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from core.errors import BadInput
 from refiner import REFINERS, load_refiner
@@ -76,3 +79,15 @@ def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
         pass
     assert json.loads((tmp_path / "r" / MANIFEST_FILE).read_text())["format"] == 1
     assert set(REFINERS) >= {"prip", "causal"}
+
+
+def test_half_precision_halves_float32_alone(tmp_path: Path) -> None:
+    wide, counts = np.linspace(-2, 2, 7, dtype=np.float32), np.arange(3)
+    with writing(tmp_path / "r", replace(MANIFEST, half=True)) as folder:
+        save_file({"wide": wide, "counts": counts}, folder / "model.safetensors", metadata={"format": "pt"})
+    found = load_file(tmp_path / "r" / "model.safetensors")
+    assert (found["wide"] == wide.astype(np.float16)).all()
+    assert found["wide"].dtype == np.float16
+    assert found["counts"].dtype == counts.dtype
+    assert "float16" in (tmp_path / "r" / CARD_FILE).read_text()
+    assert read_manifest(tmp_path / "r").half
