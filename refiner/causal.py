@@ -12,18 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    LogitsProcessor,
-    LogitsProcessorList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import AutoModelForCausalLM
 
 from core.errors import BadInput
 from core.records import Refinement
-from core.seeding import derive_seed, generator
+from core.seeding import derive_seed
 from refiner.answer import EMPTY, prefix_of, share_kept, stem
 from refiner.asked import Asked
 from refiner.batches import in_batches
@@ -32,6 +25,7 @@ from refiner.folder import Manifest, read_manifest
 from refiner.lm import load_pretrained, load_tokenizer, padded, placement
 from refiner.neurologic import NeuroLogic, Wanted, decode
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
+from refiner.sampling import Context, Decoding, draw
 
 RELEASED = {
     "beautifulprompt": ("alibaba-pai/pai-bloom-1b1-text2prompt-sd", ""),
@@ -39,7 +33,8 @@ RELEASED = {
     "promptist": ("microsoft/Promptist", "openai-community/gpt2"),
 }
 """By style, the hub ids of the authors' weights, and of the tokenizer where it lies elsewhere."""
-_BATCH = 16
+_WRITTEN, _SEARCHED = 64, 16
+"""Prompts in memory at once: written token by token, and searched for, with a whole beam each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +89,9 @@ class CausalRefiner:
         return Asked(self.prompting.wishes, self.categories)
 
     def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
-        with self._lock:
-            return in_batches(prompts, _BATCH, self._fault, lambda batch: self._answers(batch, n, seed))
+        with self._lock, torch.inference_mode():
+            size = _SEARCHED if self._search else _WRITTEN
+            return in_batches(prompts, size, self._fault, lambda batch: self._answers(batch, n, seed))
 
     def _fault(self, prompt: str) -> str:
         """Return why a prompt cannot be answered, or ""."""
@@ -164,22 +160,6 @@ class CausalRefiner:
         return [Refinement(prompt, error=f"lost-subject: no answer keeps {least:.0%} of the prompt's meaningful words")]
 
 
-class _Draw(LogitsProcessor):
-    """Leaves one token a row: the one where the cumulative probability passes the row's own random number."""
-
-    def __init__(self, seeds: Sequence[int], steps: int) -> None:
-        self._numbers = [generator("draw", seed).random(steps) for seed in seeds]
-        self._step = 0
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        total = scores.double().softmax(-1).cumsum(-1)
-        numbers = [row[self._step] for row in self._numbers]
-        passed = torch.tensor(numbers, dtype=torch.double, device=scores.device)[:, None] * total[:, -1:]
-        chosen = torch.searchsorted(total, passed, right=True).clamp(max=scores.shape[-1] - 1)
-        self._step += 1
-        return torch.full_like(scores, -torch.inf).scatter(1, chosen, 0.0)
-
-
 def generate(
     model: Any, tokenizer: Any, inputs: dict[str, torch.Tensor], how: Generation, seeds: Sequence[int]
 ) -> list[str]:
@@ -192,27 +172,20 @@ def generate(
         how: settings.
         seeds: one a row; unused without `sample`.
     """
-    drawing = LogitsProcessorList()
-    if how.sample:
-        drawing.append(TemperatureLogitsWarper(how.temperature))
-        if how.top_k:
-            drawing.append(TopKLogitsWarper(how.top_k))
-        drawing.append(TopPLogitsWarper(how.top_p))
-        drawing.append(_Draw(seeds, how.max_new_tokens))
-    with torch.inference_mode():
-        rows = model.generate(
-            **inputs,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=how.max_new_tokens,
-            repetition_penalty=how.repetition_penalty,
-            no_repeat_ngram_size=how.no_repeat_ngram,
-            logits_processor=drawing,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    written = rows[:, inputs["input_ids"].shape[1] :].tolist()
-    return tokenizer.batch_decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    decoding = Decoding(
+        how.max_new_tokens,
+        how.temperature if how.sample else 0.0,
+        top_k=how.top_k,
+        top_p=how.top_p,
+        repetition_penalty=how.repetition_penalty,
+        no_repeat_ngram_size=how.no_repeat_ngram,
+    )
+    said = [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+    context = Context(model.get_input_embeddings()(ids), mask)
+    drawn = draw(model, context, decoding, seeds, tokenizer.eos_token_id, said=said)
+    rows = [row[kept.bool()].tolist() for row, kept in zip(drawn.tokens, drawn.mask, strict=True)]
+    return tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def load(folder: Path) -> CausalRefiner:

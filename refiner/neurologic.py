@@ -103,7 +103,8 @@ def decode(
         search.begin(row)
     width = settings.beam * (2 if settings.look_ahead else 1)  # with look-ahead twice the beam is read, half dropped
     while clock() < deadline:
-        chosen = [select(search.children(rows.logprobs), width, settings.sat_tolerance) for search in searches]
+        logprobs = rows.logprobs
+        chosen = [select(search.children(logprobs), width, settings.sat_tolerance) for search in searches]
         if not any(chosen):
             break
         _read(rows, searches, chosen)
@@ -134,16 +135,17 @@ def _foresee(rows: Rows, searches: Sequence["_Search"], settings: NeuroLogic) ->
     The promise is the best log-probability of a token that leads towards a wanted term, now or after one of the next
     greedy tokens; 0 when nothing is wanted any more.
     """
-    logprobs, barred = rows.logprobs, searches[0].barred
+    logits, barred = rows.logits, searches[0].barred
     best: dict[int, float] = {}
     for step in range(settings.look_ahead):
         if step:
-            rows.read((rows.logprobs + barred).argmax(-1).tolist())
+            rows.read((rows.logits + barred).argmax(-1).tolist())
+        logprobs = rows.logprobs
         for search in searches:
             for node in search.live:
                 path = () if step else node.path
-                best[node.row] = max(best.get(node.row, -math.inf), search.promise(rows.logprobs[node.row], node, path))
-    rows.unread(settings.look_ahead - 1, logprobs)
+                best[node.row] = max(best.get(node.row, -math.inf), search.promise(logprobs[node.row], node, path))
+    rows.unread(settings.look_ahead - 1, logits)
     weight, chosen = settings.look_ahead_weight, []
     for search in searches:
         nodes = [replace(node, ahead=weight * best[node.row]) for node in search.live]

@@ -11,10 +11,10 @@ class Rows:
     """A causal language model of transformers, the keys and values of what each row has read, and what comes next.
 
     Attributes:
-        logprobs: (rows, vocabulary), float32.
+        logits: (rows, vocabulary), float32.
     """
 
-    logprobs: torch.Tensor
+    logits: torch.Tensor
 
     def __init__(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> None:
         """Read the beginnings: `attention_mask` and `input_ids` or `inputs_embeds`, padded on the left."""
@@ -28,13 +28,18 @@ class Rows:
         fed = {key: value for key, value in inputs.items() if key in ("input_ids", "inputs_embeds")}
         self._forward(fed, (self._mask.cumsum(-1) - 1).clamp(min=0))
 
+    @property
+    def logprobs(self) -> torch.Tensor:
+        """Log-probabilities of what comes next, (rows, vocabulary), float32; worked out at each call."""
+        return self.logits.log_softmax(-1)
+
     def keep(self, rows: Sequence[int]) -> None:
         """Make these the rows, in this order; some may be dropped, some repeated."""
         if list(rows) == list(range(len(self._mask))):
             return
         chosen = torch.tensor(rows, device=self._mask.device)
         self._cache.batch_select_indices(chosen)
-        self._mask, self.logprobs = self._mask[chosen], self.logprobs[chosen]
+        self._mask, self.logits = self._mask[chosen], self.logits[chosen]
 
     def read(self, tokens: Sequence[int]) -> None:
         """Read one more token a row."""
@@ -42,12 +47,12 @@ class Rows:
         fed = torch.tensor(tokens, device=self._mask.device)[:, None]
         self._forward({"input_ids": fed}, self._mask.sum(-1, keepdim=True) - 1)
 
-    def unread(self, tokens: int, logprobs: torch.Tensor) -> None:
+    def unread(self, tokens: int, logits: torch.Tensor) -> None:
         """Forget the last tokens of every row and what came of them."""
         if tokens:
             self._cache.crop(-tokens)
             self._mask = self._mask[:, :-tokens]
-        self.logprobs = logprobs
+        self.logits = logits
 
     def _forward(self, fed: Mapping[str, torch.Tensor], positions: torch.Tensor) -> None:
         extra = {**self._extra, **({"position_ids": positions} if self._positional else {})}
@@ -55,4 +60,4 @@ class Rows:
             **fed, attention_mask=self._mask, past_key_values=self._cache, use_cache=True, return_dict=True, **extra
         )
         self._cache = out.past_key_values
-        self.logprobs = out.logits[:, -1].float().log_softmax(-1)
+        self.logits = out.logits[:, -1].float()

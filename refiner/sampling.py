@@ -1,4 +1,4 @@
-"""Drawing tokens from a causal language model that is given embeddings. Heavy: imports torch.
+"""Writing with a causal language model, token by token. Heavy: imports torch.
 
 One loop for training and answering: an episode's tokens depend on its own random numbers, not on its place in a batch.
 """
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from core.errors import BadInput
+from refiner.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,25 @@ class Decoding:
     Attributes:
         max_new_tokens: after so many an episode ends without an end token.
         temperature: 0 = always the most probable token.
-        top_p: smallest set of tokens with this much probability is drawn from; 1 = all. Not for PPO.
-        no_repeat_ngram_size: no n-gram of this size occurs twice in what is written; 0 = no such rule. Not for PPO.
+        top_k: so many most probable tokens are drawn from; 0 = all. This and all that follow: not for PPO.
+        top_p: of these, the smallest set with this much of their probability is drawn from; 1 = all.
+        repetition_penalty: divides positive logits of tokens that were said before, multiplies negative ones; 1 = off.
+        no_repeat_ngram_size: no n-gram of this size occurs twice in what was said; 0 = no such rule.
     """
 
     max_new_tokens: int = 64
     temperature: float = 0.0
+    top_k: int = 0
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or self.no_repeat_ngram_size < 0:
+        least = min(self.temperature, self.top_k, self.no_repeat_ngram_size)
+        if self.max_new_tokens < 1 or least < 0 or not 0 < self.top_p <= 1 or not self.repetition_penalty > 0:
             raise BadInput(
-                f"decoding: got {self}, expected max_new_tokens >= 1, temperature >= 0, 0 < top_p <= 1 and "
-                "no_repeat_ngram_size >= 0"
+                f"decoding: got {self}, expected max_new_tokens >= 1; temperature, top_k, no_repeat_ngram_size >= 0; "
+                "0 < top_p <= 1; repetition_penalty > 0"
             )
 
 
@@ -70,65 +76,95 @@ def positions(mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw(lm: Any, context: Context, decoding: Decoding, seeds: Sequence[int], end: int) -> Drawn:
-    """Let a causal language model go on after a context.
+def draw(
+    lm: Any, context: Context, decoding: Decoding, seeds: Sequence[int], end: int, *, said: Sequence[Sequence[int]] = ()
+) -> Drawn:
+    """Let a causal language model go on after a context. An episode that has ended costs nothing any more.
 
     Args:
-        lm: takes `inputs_embeds` or `input_ids`, `attention_mask`, `position_ids`, `past_key_values`.
+        lm: of transformers; it may be in train mode, and is again afterwards.
         context: n rows.
         decoding: how tokens are chosen.
         seeds: one a row; unused at temperature 0.
         end: id of the end token.
+        said: for each row the tokens of its context that count as said before; none = only what is written counts.
     """
-    device = context.embeds.device
-    noise = torch.tensor(
-        np.stack([np.random.default_rng(seed).random(decoding.max_new_tokens, dtype=np.float32) for seed in seeds]),
-        device=device,
-    )
-    mask, inputs, cache = context.mask, {"inputs_embeds": context.embeds}, None
-    place = positions(mask)
-    alive = torch.ones(len(mask), dtype=torch.bool, device=device)
-    tokens = torch.empty(len(mask), 0, dtype=torch.long, device=device)
-    written, logprobs = torch.empty_like(tokens), torch.empty(len(mask), 0, device=device)
+    count, longest, device = len(context.mask), decoding.max_new_tokens, context.embeds.device
+    tokens = torch.full((count, longest), end, device=device)
+    written, logprobs = torch.zeros_like(tokens), torch.zeros(count, longest, device=device)
     was_training = lm.training
     lm.eval()  # gradient checkpointing would do without the cache
-    for step in range(decoding.max_new_tokens):
-        out = lm(**inputs, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True)
-        logits = out.logits[:, -1].float()
-        allowed = _without_repeats(logits, tokens, decoding.no_repeat_ngram_size, end)
-        chosen = torch.where(alive, _choose(allowed, decoding, noise[:, step]), end)
-        logprob = torch.log_softmax(logits, dim=-1).gather(1, chosen[:, None])
-        tokens = torch.cat([tokens, chosen[:, None]], dim=1)
-        written = torch.cat([written, alive.long()[:, None]], dim=1)
-        logprobs = torch.cat([logprobs, logprob * alive[:, None]], dim=1)
-        alive = alive & (chosen != end)
-        if not alive.any():
+    rows = Rows(lm, {"inputs_embeds": context.embeds, "attention_mask": context.mask})
+    choice = _Choice(decoding, seeds, said or [()] * count, rows.logits, end)
+    places = torch.arange(count, device=device)
+    for step in range(longest):
+        chosen = choice.next(rows.logits, places)
+        logprob = rows.logits.gather(1, chosen[:, None]).squeeze(1) - rows.logits.logsumexp(dim=-1)
+        tokens[places, step], written[places, step], logprobs[places, step] = chosen, 1, logprob
+        going = (chosen != end).nonzero().squeeze(1)
+        if not len(going) or step + 1 == longest:
             break
-        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        place, cache, inputs = place[:, -1:] + 1, out.past_key_values, {"input_ids": chosen[:, None]}
+        rows.keep(going.tolist())
+        rows.read(chosen[going].tolist())
+        places = places[going]
     lm.train(was_training)
-    return Drawn(tokens, written, logprobs)
+    return Drawn(*(tensor[:, : step + 1] for tensor in (tokens, written, logprobs)))
 
 
-def _choose(logits: Tensor, decoding: Decoding, noise: Tensor) -> Tensor:
-    """Return one token a row: the most probable, or the one where the cumulative probability passes the noise."""
-    if decoding.temperature == 0:
-        return logits.argmax(dim=-1)
-    ordered, order = torch.softmax(logits / decoding.temperature, dim=-1).sort(dim=-1, descending=True, stable=True)
-    cumulative = ordered.cumsum(dim=-1)
-    kept = ordered * (cumulative - ordered < decoding.top_p)
-    cumulative = kept.cumsum(dim=-1)
-    place = (cumulative <= noise[:, None] * cumulative[:, -1:]).sum(dim=-1, keepdim=True)
-    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)
+class _Choice:
+    """Chooses one token a row after the other, by logits, by what was said, and by a row's own random numbers."""
 
+    def __init__(
+        self, decoding: Decoding, seeds: Sequence[int], said: Sequence[Sequence[int]], logits: Tensor, end: int
+    ) -> None:
+        self._how, self._end = decoding, end
+        self._step = 0
+        self._said = [list(row) for row in said]
+        self._penalised = torch.zeros_like(logits, dtype=torch.bool)
+        for place, row in enumerate(self._said if decoding.repetition_penalty != 1 else ()):
+            self._penalised[place, row] = True
+        self._noise = torch.empty(len(logits), 0)
+        if decoding.temperature:
+            draws = [np.random.default_rng(seed).random(decoding.max_new_tokens, dtype=np.float32) for seed in seeds]
+            self._noise = torch.tensor(np.stack(draws), device=logits.device)
 
-def _without_repeats(logits: Tensor, tokens: Tensor, size: int, end: int) -> Tensor:
-    """Forbid tokens that would finish an n-gram which is there already; the end is always allowed."""
-    if size == 0 or tokens.shape[1] < size:
+    def next(self, logits: Tensor, places: Tensor) -> Tensor:
+        """Return the next token of the rows that these places hold; `logits` are theirs, (rows, vocabulary)."""
+        how = self._how
+        if how.repetition_penalty != 1:
+            lowered = torch.where(logits > 0, logits / how.repetition_penalty, logits * how.repetition_penalty)
+            logits = torch.where(self._penalised[places], lowered, logits)
+        if how.no_repeat_ngram_size:
+            logits = self._without_repeats(logits, places.tolist())
+        chosen = logits.argmax(dim=-1) if how.temperature == 0 else self._drawn(logits, places)
+        self._step += 1
+        if how.repetition_penalty != 1:
+            self._penalised[places, chosen] = True
+        if how.no_repeat_ngram_size:
+            for place, token in zip(places.tolist(), chosen.tolist(), strict=True):
+                self._said[place].append(token)
+        return chosen
+
+    def _drawn(self, logits: Tensor, places: Tensor) -> Tensor:
+        """Return the tokens where the cumulative probability of those that may be drawn passes the noise."""
+        how = self._how
+        ordered, order = torch.softmax(logits / how.temperature, dim=-1).sort(dim=-1, descending=True, stable=True)
+        if how.top_k:
+            ordered, order = ordered[:, : how.top_k], order[:, : how.top_k]
+        cumulative = ordered.cumsum(dim=-1)
+        kept = ordered * (cumulative - ordered < how.top_p * cumulative[:, -1:])
+        cumulative = kept.cumsum(dim=-1)
+        passed = self._noise[places, self._step, None] * cumulative[:, -1:]
+        place = (cumulative <= passed).sum(dim=-1, keepdim=True)
+        return order.gather(1, place.clamp(max=order.shape[1] - 1)).squeeze(1)
+
+    def _without_repeats(self, logits: Tensor, places: Sequence[int]) -> Tensor:
+        """Forbid tokens that would finish an n-gram which is there already; the end is always allowed."""
+        size, logits = self._how.no_repeat_ngram_size, logits.clone()
+        for row, place in enumerate(places):
+            past = self._said[place]
+            starts = range(len(past) - size + 1)
+            tail = past[len(past) - size + 1 :]
+            banned = {past[i + size - 1] for i in starts if past[i : i + size - 1] == tail}
+            logits[row, sorted(banned - {self._end})] = -torch.inf
         return logits
-    logits = logits.clone()
-    for row, past in enumerate(tokens.tolist()):
-        tail = past[len(past) - size + 1 :]
-        banned = [past[i + size - 1] for i in range(len(past) - size + 1) if past[i : i + size - 1] == tail]
-        logits[row, [token for token in banned if token != end]] = -torch.inf
-    return logits

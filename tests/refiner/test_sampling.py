@@ -81,6 +81,43 @@ def test_no_n_gram_twice() -> None:
         assert len(set(pairs)) == len(pairs)
 
 
+def test_what_was_read_counts_as_said_but_padding_does_not() -> None:
+    lm = sharp_lm()
+    decoding = Decoding(10, repetition_penalty=1.7)
+    together = draw(lm, context(lm, ROWS), decoding, [0] * 3, end=0, said=ROWS)
+    for row, found, kept in zip(ROWS, together.tokens, together.mask, strict=True):
+        ids = torch.tensor([row])
+        wanted = lm.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=10,
+            do_sample=False,
+            repetition_penalty=1.7,
+            pad_token_id=0,
+        )
+        assert found[kept.bool()].tolist() == wanted[0, len(row) :].tolist()
+    assert together.tokens.tolist() != draw(lm, context(lm, ROWS), Decoding(10), [0] * 3, end=0).tokens.tolist()
+
+
+def test_top_k_keeps_so_many() -> None:
+    lm = sharp_lm()
+    one = context(lm, [[0, 3]])
+    many = Context(one.embeds.expand(500, -1, -1), one.mask.expand(500, -1))
+    likely = lm(inputs_embeds=one.embeds).logits[0, -1].topk(3).indices.tolist()
+    warm = Decoding(1, 5.0, top_k=3)
+    assert set(draw(lm, many, warm, list(range(500)), end=0).tokens[:, 0].tolist()) == set(likely)
+
+
+def test_rows_that_ended_are_read_no_more() -> None:
+    lm, read = tiny_lm(), []
+    hook = lm.register_forward_pre_hook(
+        lambda _, __, given: read.append(len(given["attention_mask"])), with_kwargs=True
+    )
+    drawn = draw(lm, context(lm, ROWS * 8), Decoding(30, 1.0), list(range(24)), end=0)
+    hook.remove()
+    assert read == [24, *(int(alive) for alive in (drawn.mask[:, 1:]).sum(dim=0))]
+
+
 def test_after_the_end_there_is_padding() -> None:
     drawn = draw(tiny_lm(), context(tiny_lm(), ROWS * 8), Decoding(30, 1.0), list(range(24)), end=0)
     ended = 0
