@@ -15,6 +15,8 @@ Replicates = Sequence[Sequence[float]]
 _EXACT = 14
 """Most replicates whose sign patterns are all enumerated (2^14)."""
 _PATTERNS = 20_000
+_CELLS = 4_000_000
+"""Most signs drawn at once, so that memory stays near 64 MB whatever the number of values."""
 
 
 def nested_bootstrap(values: Replicates, *, draws: int = 10_000, seed: int) -> Estimate:
@@ -53,8 +55,11 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
     if len(values) <= _EXACT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(values))))
         return float((np.abs(signs @ values) >= observed).mean())
-    signs = generator("sign-flip", seed).choice([1.0, -1.0], size=(_PATTERNS, len(values)))
-    return float((1 + (np.abs(signs @ values) >= observed).sum()) / (1 + _PATTERNS))
+    rng, step, reached = generator("sign-flip", seed), max(1, _CELLS // len(values)), 1
+    for start in range(0, _PATTERNS, step):
+        signs = rng.choice([1.0, -1.0], size=(min(step, _PATTERNS - start), len(values)))
+        reached += int((np.abs(signs @ values) >= observed).sum())
+    return reached / (1 + _PATTERNS)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -36,6 +36,7 @@ def constraints(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown],
     prompts = [case.prompt for case in few]
     known = sorted(own_categories(bench.home, settings["refiner"]))
     naive, subsets, gains = shown[NAIVE].outcome, {}, {}
+    bench.expected += 2 ** len(known) * len(few) * bench.config.seeds
     for wanted in _subsets(known):
         name = "+".join(wanted) or "none"
         row = row_of(name, RowSpec(refiner=settings["refiner"], want=wanted))

@@ -1,6 +1,7 @@
 """Who refines: a row's name, its prompts, and a source of answers. A kind of row is one function here."""
 
 import asyncio
+import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -153,15 +154,16 @@ def make_rows(
 
 
 def commands_to_train(home: Path, config: SuiteConfig, run: str | None) -> list[str]:
-    """Return the commands that train what a suite lacks, each once, in the order of its rows."""
-    lacks = (_lacking(name, spec, home, run) for name, spec in config.rows.items() if spec.train)
+    """Return the commands that train what a suite lacks, each once, in the order of its rows.
+
+    Without a run those that learn from one are left out.
+    """
+    specs = ((name, spec) for name, spec in config.rows.items() if spec.train and (run or "RUN" not in spec.train))
+    lacks = (_lacking(name, spec, home, run) for name, spec in specs)
     return list(dict.fromkeys(lack.command for lack in lacks if lack))
 
 
 def _lacking(name: str, spec: RowSpec, home: Path, run: str | None) -> Missing | None:
-    def command(text: str) -> str:
-        return text.replace("HOME", shlex.quote(str(home))).replace("RUN", shlex.quote(run or "NAME"))
-
     if run is None and (spec.run or "RUN" in spec.refiner):
         return Missing(name, "no run is named", f"brushup optimize --run NAME --home {home}, then give --run NAME")
     if not spec.refiner or (spec.refiner.partition("=")[0] in RELEASED and not spec.train):
@@ -170,7 +172,9 @@ def _lacking(name: str, spec: RowSpec, home: Path, run: str | None) -> Missing |
     if (place / MANIFEST_FILE).is_file() or not (spec.train or _is_name(spec.refiner)):
         return None
     advice = spec.train or f"brushup train REFINER --out HOME/refiners/{spec.refiner}"
-    return Missing(name, f"no refiner {_refiner_name(spec, run)} in {home / 'refiners'}", command(advice))
+    words = {"HOME": shlex.quote(str(home)), "RUN": shlex.quote(run or "NAME")}
+    command = re.sub("HOME|RUN", lambda found: words[found.group()], advice)
+    return Missing(name, f"no refiner {_refiner_name(spec, run)} in {home / 'refiners'}", command)
 
 
 def _is_name(refiner: str) -> bool:

@@ -49,7 +49,7 @@ def test_what_is_missing_is_said_and_its_commands_can_be_had(brushup: Brushup, h
     commands = brushup("evaluate", "--missing", "--home", home).out.splitlines()
     assert "brushup train promptist --home" in " ".join(commands)
     assert not any("train prip" in command for command in commands)
-    assert all(command.startswith("brushup ") for command in commands)
+    assert all(command.startswith("brushup train ") for command in commands), "without a run there is none to distil"
     assert len(set(commands)) == len(commands)
 
 
