@@ -24,6 +24,8 @@ from refiner.sampling import positions
 from refiner.training import TrainConfig, fit
 
 KIND = "text-reward"
+REWARDS = "rewards"
+"""The folder of the models that a refiner's training learned, in the refiner's: one folder each, by scorer."""
 _HEAD = "head.safetensors"
 _CHUNK = 64
 
@@ -154,6 +156,32 @@ def save_text_reward(folder: Path, model: TextReward, manifest: Manifest) -> Non
         model.tokenizer.save_pretrained(place)
         head = {"weight": model.head.weight, "bias": model.head.bias, "mean": model.mean, "deviation": model.deviation}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in head.items()}, place / _HEAD)
+
+
+def save_text_rewards(folder: Path, models: Mapping[str, TextReward], manifest: Manifest) -> None:
+    """Keep text reward models in the folder of the refiner that was trained by them, as `rewards/NAME`.
+
+    Args:
+        folder: the finished refiner's.
+        models: by the scorer's name that they stand for; a slash in it becomes a hyphen.
+        manifest: the refiner's.
+
+    Raises:
+        BadInput: as `save_text_reward`.
+    """
+    for name, model in models.items():
+        label = f"scores of {name}, read off prompts; learned for: {manifest.label}"
+        save_text_reward(folder / REWARDS / name.replace("/", "-"), model, replace(manifest, label=label))
+
+
+def load_text_rewards(folder: Path) -> dict[str, TextReward]:
+    """Return the text reward models that a refiner's folder keeps, by name; none is an empty dict.
+
+    Raises:
+        BadInput: as `load_text_reward`.
+    """
+    places = sorted((folder / REWARDS).iterdir()) if (folder / REWARDS).is_dir() else []
+    return {place.name: load_text_reward(place) for place in places}
 
 
 def load_text_reward(folder: Path) -> TextReward:

@@ -116,6 +116,7 @@ class RewardConfig:
         chunk: pictures drawn at once.
         seeds: pictures a prompt.
         text: training of reward models that read.
+        keep: whether these are kept in the refiner's folder, as `rewards/NAME`.
     """
 
     by: str = "pictures"
@@ -125,6 +126,7 @@ class RewardConfig:
     chunk: int = 8
     seeds: int = 1
     text: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=1, batch_size=64, learning_rate=1e-5))
+    keep: bool = False
 
     def __post_init__(self) -> None:
         if self.by not in ("pictures", "text") or not self.scorers or self.seeds < 1 or self.steps < 0:

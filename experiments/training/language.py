@@ -1,6 +1,6 @@
 """Recipes of fine-tuned language models: BeautifulPrompt, NeuroPrompts, Promptist, Rew-Syn, Rew-Log. Imports torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.errors import BadInput
@@ -18,7 +18,7 @@ from refiner.presets import LanguageConfig
 from refiner.prompting import Prompting, prompting_of
 from refiner.rewards import RewardFunction
 from refiner.sft import SftPair, save_causal, train_sft
-from refiner.text_reward import Judged, Reading, TextReward, text_rewards, train_text_reward
+from refiner.text_reward import Judged, Reading, TextReward, save_text_rewards, text_rewards, train_text_reward
 from refiner.tokenizer import train_tokenizer
 from refiner.training import seed_everything
 
@@ -80,12 +80,17 @@ def fit_language(
     )
     shop.done("sft", model.sft, found)
     shop.reader.facts |= {"sft pairs": len(training), "sft pairs held out": len(evaluation)}
+    readers: Mapping[str, TextReward] = {}
     if users:
-        reward = _reward(shop, tokenizer, training)
+        readers = _readers(shop, tokenizer, training) if config.reward.by == "text" else {}
+        reward = _reading(readers, training) if readers else shop.reward
         policy = CausalPolicy(lm, tokenizer, prompting.source, prompting.result)
         shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo")))
         shop.reader.facts["ppo prompts"] = len(users)
-    save_causal(shop.out, lm, tokenizer, shop.manifest("causal", model.lm.base, style))
+    manifest = shop.manifest("causal", model.lm.base, style)
+    save_causal(shop.out, lm, tokenizer, manifest)
+    if config.reward.keep:
+        save_text_rewards(shop.out, readers, manifest)
     keep_categories(shop, texts)
 
 
@@ -161,10 +166,8 @@ def _users(shop: Workshop, pairs: Sequence[PromptPair]) -> Sequence[str]:
     return shop.reader.users()
 
 
-def _reward(shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair]) -> RewardFunction:
-    """Return the judge of refined prompts: pictures, or models that read, learned from pictures of the pairs."""
-    if shop.config.reward.by == "pictures":
-        return shop.reward
+def _readers(shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair]) -> dict[str, TextReward]:
+    """Return models that read, by scorer, learned from pictures of both sides of the pairs."""
     lows = [pair.low for pair in pairs]
     prompts, texts = [*lows, *lows], [*lows, *(pair.high for pair in pairs)]
     scores = shop.table().scores(prompts, texts, shop.config.data.seed, seeds=shop.config.reward.seeds)
@@ -172,8 +175,13 @@ def _reward(shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair]) -> Rewa
     for name, values in scores.items():
         judged = [Judged(p, t, v) for p, t, v in zip(prompts, texts, values, strict=True) if v is not None]
         models[name] = _text_reward(shop, tokenizer, name, judged)
+    return models
+
+
+def _reading(readers: Mapping[str, TextReward], pairs: Sequence[PromptPair]) -> RewardFunction:
+    """Return the judge of refined prompts that reads them, against the pairs' own professional sides."""
     written = {pair.low: pair.high for pair in reversed(pairs)}
-    return text_rewards(models, lambda prompt: written.get(prompt, prompt))
+    return text_rewards(readers, lambda prompt: written.get(prompt, prompt))
 
 
 def _text_reward(shop: Workshop, tokenizer: Any, name: str, judged: Sequence[Judged]) -> TextReward:

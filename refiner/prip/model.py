@@ -117,7 +117,8 @@ def from_pretrained(folder: Path, device: str | torch.device = "cpu", dtype: tor
         decoder.project.load_state_dict(load_file(folder / "decoder" / _PROJECTION))
         with torch.device("meta"):
             encoder = PreferenceEncoder(t5, *pivot)
-        encoder.load_state_dict(load_file(folder / "encoder" / _WEIGHTS), assign=True)
+        weights = load_file(folder / "encoder" / _WEIGHTS)
+        encoder.load_state_dict({name: tensor.float() for name, tensor in weights.items()}, assign=True)
     except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise BadInput(
             f"{folder}: got files that do not load ({one_line(error)}), expected a whole pivot refiner; copy it anew"

@@ -20,6 +20,7 @@ from experiments.training.data import Reader, held_out
 from experiments.training.run import train
 from miniworld.datasets.pairs import write_pairs
 from refiner import load_refiner, read_manifest
+from refiner.text_reward import load_text_rewards
 from tests.fakes import FakeRenderer
 
 pytestmark = pytest.mark.slow
@@ -122,11 +123,16 @@ def test_each_step_of_reinforcement_sees_fresh_seeds_and_pairs_are_drawn_from_on
 
 
 def test_rewards_that_read(tmp_path: Path, world: World) -> None:
-    done = go(tmp_path, "beautifulprompt", *LANGUAGE, "reward.by=text", "model.ppo.reward_weights={}")
+    done = go(
+        tmp_path, "beautifulprompt", *LANGUAGE, "reward.by=text", "model.ppo.reward_weights={}", "reward.keep=true"
+    )
     manifest = read_manifest(Path(done["refiner"]))
     assert {"reward-red", "reward-green-aesthetic"} <= set(manifest.training)
     pairs = manifest.data["sft pairs"]
     assert len(world.renderer.drawn) <= 2 * pairs, "nothing is drawn for the steps of reinforcement"
+    kept = load_text_rewards(Path(done["refiner"]))
+    assert set(kept) == {"red", "green-aesthetic"}
+    assert kept["green-aesthetic"].reading.template == "{refined}", "beauty does not depend on the user's prompt"
 
 
 def test_a_pivot_refiner(tmp_path: Path, world: World, log: Path) -> None:

@@ -196,6 +196,15 @@ def test_a_folder_gives_the_same_answers(tmp_path: Path) -> None:
     assert len(variants[1]) == 1
 
 
+def test_half_precision_is_of_the_files_alone(tmp_path: Path) -> None:
+    save_pretrained(tmp_path / "r", tiny_prip(), Manifest("prip", "tiny", "CC0", half=True))
+    prip = from_pretrained(tmp_path / "r")
+    assert {parameter.dtype for part in (prip.encoder, prip.decoder) for parameter in part.parameters()} == {
+        torch.float32
+    }
+    assert asyncio.run(PripRefiner(prip).refine(["red boat"], seed=0))[0].text.startswith("red boat")
+
+
 def test_d_with_lora_trains_matrices_and_projection_and_loads_without_peft(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     torch.manual_seed(0)

@@ -82,7 +82,7 @@ def test_no_n_gram_twice() -> None:
 
 
 def test_what_was_read_counts_as_said_but_padding_does_not() -> None:
-    lm = sharp_lm()
+    lm = tiny_lm(3).eval()
     decoding = Decoding(10, repetition_penalty=1.7)
     together = draw(lm, context(lm, ROWS), decoding, [0] * 3, end=0, said=ROWS)
     for row, found, kept in zip(ROWS, together.tokens, together.mask, strict=True):

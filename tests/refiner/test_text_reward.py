@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 
 from core.errors import BadInput
-from refiner.folder import Manifest
+from refiner import load_refiner
+from refiner.folder import Manifest, read_manifest
 from refiner.ppo import train
 from refiner.rewards import Episodes
+from refiner.sft import save_causal
 from refiner.text_reward import (
     Judged,
     Reading,
     TextReward,
     load_text_reward,
+    load_text_rewards,
     save_text_reward,
+    save_text_rewards,
     text_rewards,
     train_text_reward,
 )
@@ -62,6 +66,22 @@ def test_its_folder(learned: TextReward, tmp_path: Path) -> None:
     (tmp_path / "r" / "head.safetensors").write_text("torn")
     with pytest.raises(BadInput, match="files that do not load"):
         load_text_reward(tmp_path / "r")
+
+
+def test_a_refiners_folder_keeps_them(learned: TextReward, tmp_path: Path) -> None:
+    assert load_text_rewards(tmp_path) == {}
+    save_causal(
+        tmp_path / "r", tiny_lm(), tiny_tokenizer(), Manifest("", "tiny", "CC0", settings={"style": "neuroprompts"})
+    )
+    save_text_rewards(tmp_path / "r", {"pick/v1": learned}, Manifest("causal", "tiny", "CC0", half=True))
+    [(name, again)] = load_text_rewards(tmp_path / "r").items()
+    assert name == "pick-v1"
+    wanted = learned.scores(["red boat"], ["gold sky"])
+    assert again.scores(["red boat"], ["gold sky"]) == pytest.approx(wanted, rel=1e-3)
+    assert (
+        read_manifest(tmp_path / "r/rewards/pick-v1").label == "scores of pick/v1, read off prompts; learned for: tiny"
+    )
+    assert load_refiner(tmp_path / "r")
 
 
 def test_braces_in_prompts_stay() -> None:
