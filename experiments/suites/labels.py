@@ -1,7 +1,7 @@
 """Reward models against held-out labels: how often do they prefer what the miniworld's annotator prefers?"""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,9 +10,6 @@ from bandit.bootstrap import bootstrap_mean
 from experiments.answers import find_refiner
 from experiments.suites.table import Outcome, mean_of
 from experiments.suites.world import chance_of
-
-REWARDS = "rewards"
-"""Folder in a refiner's folder with its text reward models, one folder each."""
 
 
 class Pair(NamedTuple):
@@ -108,11 +105,8 @@ Reader = Callable[[Sequence[str], Sequence[str]], list[float]]
 
 def _readers(home: Path, refiner: str) -> Mapping[str, Reader]:
     """Return a refiner's text reward models by name."""
-    return dict(_loaded(Path(find_refiner(home, refiner)) / REWARDS)) if refiner else {}
+    if not refiner:
+        return {}
+    from refiner.text_reward import load_text_rewards
 
-
-def _loaded(folder: Path) -> Iterator[tuple[str, Reader]]:
-    from refiner.text_reward import load_text_reward
-
-    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        yield place.name, load_text_reward(place).scores
+    return {name: model.scores for name, model in load_text_rewards(Path(find_refiner(home, refiner))).items()}

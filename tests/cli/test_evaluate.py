@@ -61,6 +61,27 @@ def _own(home: Path) -> Path:
     return file
 
 
+def test_the_parts_of_the_ablation(brushup: Brushup, home: Path) -> None:
+    file = home / "own.toml"
+    file.write_text("""
+parts = ["detail", "unseen", "judges", "constraints"]
+[rows.prip]
+refiner = "prip"
+[rows.professional]
+corpus = true
+[settings]
+detail = { refiners = ["prip"], per_group = 1, phrases = ["oil", "ink", "8k", "a", "b", "c"] }
+unseen = { subjects = ["tree", "fish"], families = ["anime"], pairs = [["prip", "naive"]] }
+judges = { row = "professional", refiner = "" }
+constraints = { refiner = "prip", per_group = 1 }
+""")
+    told = brushup("evaluate", "--suite", "ablation", "--config", file, *FEW, "--home", home)
+    assert told.code == 0, told.err
+    for part in ("detail: prip", "naive + 6", "prip against naive", "unseen family", "annotator: texts"):
+        assert part in told.out, part
+    assert "part constraints is left out" in told.err
+
+
 def test_the_benchmark(brushup: Brushup, home: Path) -> None:
     for style in ("anime", "concept-art", "paintings", "photo"):
         (home / f"{style}.json").write_text(json.dumps([f"{style} a", f"{style} b"]))
