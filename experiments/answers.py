@@ -19,8 +19,8 @@ from refiner.constraints import CATEGORIES, Satisfaction, Wishes
 
 DEFAULT = "prip"
 """The shipped refiner that answers where none is named."""
-BATCH = 16
-"""Prompts answered together, and written together."""
+BATCH = 64
+"""Prompts answered together, and written together, by a trained refiner: what it takes at once."""
 Row = dict[str, Any]
 
 
@@ -39,6 +39,7 @@ class Source:
         satisfied: what became of the wishes for one refinement.
         facts: more columns of its rows.
         notes: what a user should know.
+        batch: prompts answered and written together, where not `BATCH`.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Source:
     satisfied: Callable[[Refinement], Sequence[Satisfaction]] = _no_wishes
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    batch: int = 0
 
 
 def find_refiner(home: Path, name: str | None) -> str:
@@ -138,8 +140,9 @@ def answers(source: Source, prompts: Sequence[str], first: int = 0) -> Iterator[
     A row has `place` (of the prompt), `variant` of `variants`, `naive`, `refined` (None with an `error`), `negative`,
     `refiner` (its label), `satisfaction` (label, terms, found, met of each wish), and the facts of the source.
     """
-    for start in range(first, len(prompts), BATCH):
-        chunk = prompts[start : start + BATCH]
+    size = source.batch or BATCH
+    for start in range(first, len(prompts), size):
+        chunk = prompts[start : start + size]
         found = source.ask(chunk)
         yield [
             row

@@ -24,6 +24,9 @@ from experiments.wiring import agent_settings, load_chat, open_library, refiner_
 from graph.lineage import seed_name
 from prompt_db.importers import MAX_CHARACTERS
 
+_BATCH = 16
+"""Prompts an LLM is asked about before the answers are written: a kill costs at most so many calls."""
+
 
 @contextmanager
 def run_source(
@@ -61,6 +64,7 @@ def run_source(
             ask=lambda prompts: asyncio.run(_refine_all(opened, prompts, n)),
             facts={"instruction": arm.id},
             notes=(*_untested(folder, config, agents), *opened.notes),
+            batch=_BATCH,
         )
 
 
