@@ -60,10 +60,14 @@ def _main(row: Mapping[str, Any], scorer: str) -> Sequence[str]:
         f"{scale * found['mean']:.2f}",
         f"{scale * found['delta']:+.2f}",
         f"[{scale * low:+.2f}, {scale * high:+.2f}]",
-        f"{found['p']:.4f}",
+        _chance(found["p"]),
         f"{found['win']:.0%}",
         f"{found['tie']:.0%}",
     )
+
+
+def _chance(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.0001 else "<0.0001"
 
 
 def _gain(row: Mapping[str, Any], scorer: str) -> str:
@@ -109,7 +113,7 @@ def _costs(found: Mapping[str, Any]) -> Table:
 def _pairs(found: Mapping[str, Any]) -> Table:
     reference, scorer = found["pairs"]["reference"], found["optimised"]
     rows = [
-        (name, *_interval({"delta": pair["difference"], "ci95": pair["ci95"]}, scorer), f"{pair['p_adjusted']:.4f}")
+        (name, *_interval({"delta": pair["difference"], "ci95": pair["ci95"]}, scorer), _chance(pair["p_adjusted"]))
         for name, scores in found["pairs"]["rows"].items()
         if (pair := scores.get(scorer))
     ]
