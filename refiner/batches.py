@@ -7,6 +7,9 @@ import torch
 from core.records import Refinement
 from core.text import one_line
 
+WRITTEN, SEARCHED = 64, 16
+"""Prompts in memory at once: written token by token, and searched for, with a whole beam each."""
+
 
 def in_batches(
     prompts: Sequence[str],

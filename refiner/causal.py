@@ -19,7 +19,7 @@ from core.records import Refinement
 from core.seeding import derive_seed
 from refiner.answer import EMPTY, prefix_of, share_kept, stem
 from refiner.asked import Asked
-from refiner.batches import in_batches
+from refiner.batches import SEARCHED, WRITTEN, in_batches
 from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
 from refiner.folder import Manifest, read_manifest
 from refiner.lm import load_pretrained, load_tokenizer, padded, placement
@@ -33,8 +33,6 @@ RELEASED = {
     "promptist": ("microsoft/Promptist", "openai-community/gpt2"),
 }
 """By style, the hub ids of the authors' weights, and of the tokenizer where it lies elsewhere."""
-_WRITTEN, _SEARCHED = 64, 16
-"""Prompts in memory at once: written token by token, and searched for, with a whole beam each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +88,7 @@ class CausalRefiner:
 
     def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
         with self._lock, torch.inference_mode():
-            size = _SEARCHED if self._search else _WRITTEN
+            size = SEARCHED if self._search else WRITTEN
             return in_batches(prompts, size, self._fault, lambda batch: self._answers(batch, n, seed))
 
     def _fault(self, prompt: str) -> str:

@@ -13,7 +13,7 @@ from core.records import Refinement
 from core.seeding import derive_seed
 from refiner.answer import EMPTY, join, prefix_of, share_kept, stem, tidy
 from refiner.asked import Asked
-from refiner.batches import in_batches
+from refiner.batches import SEARCHED, WRITTEN, in_batches
 from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
 from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
 from refiner.lm import placement
@@ -22,9 +22,6 @@ from refiner.prip.answering import Answering
 from refiner.prip.model import Prip, from_pretrained
 from refiner.sampling import Decoding, draw
 from refiner.settings import changed
-
-_BATCH, _SEARCHED = 64, 16
-"""Prompts in memory at once: written token by token, and searched for, with a whole beam each."""
 
 
 class _Said(NamedTuple):
@@ -92,7 +89,7 @@ class PripRefiner:
             return [[Refinement(prompt, text) for text in dict.fromkeys(texts)] for prompt, texts in rows]
 
         with self._lock, torch.inference_mode():
-            size = _SEARCHED if self._search else _BATCH
+            size = SEARCHED if self._search else WRITTEN
             return in_batches(prompts, size, lambda prompt: "" if stem(prompt) else EMPTY, answers)
 
     def _prefixed(self, prompts: Sequence[str], n: int, seed: int) -> list[list[str]]:
