@@ -17,10 +17,12 @@ class Cells:
     Attributes:
         values: (W, K, B) rewards in the order of the blocks; 0 where an arm has not met a block.
         met: (W, K, B) 1.0 where an arm has met a block, else 0.0.
+        kinship: whose child an arm is, for the posterior: see `bandit.posterior.lineage`.
     """
 
     values: np.ndarray
     met: np.ndarray
+    kinship: np.ndarray | None = None
 
     @functools.cached_property
     def components(self) -> Components:
@@ -30,7 +32,7 @@ class Cells:
     @functools.cached_property
     def posterior(self) -> Posterior:
         """The joint posterior of the arms' means."""
-        return joint_posterior(self.values, self.met, self.components)
+        return joint_posterior(self.values, self.met, self.components, self.kinship)
 
     def variance(self, mean: np.ndarray) -> np.ndarray:
         """Return the (W, K) mean squared deviation of each arm's rewards from these means (W, K), 0 without any."""

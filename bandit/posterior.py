@@ -1,5 +1,6 @@
 """The joint Gaussian posterior of all arms' means, with what blocks do to every arm alike integrated out."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,9 @@ class Posterior:
         return np.take_along_axis(own, arm[:, None], axis=1) + own - 2 * row
 
 
-def joint_posterior(values: np.ndarray, met: np.ndarray, parts: Components) -> Posterior:
+def joint_posterior(
+    values: np.ndarray, met: np.ndarray, parts: Components, kinship: np.ndarray | None = None
+) -> Posterior:
     """Return the posterior of mu when reward(a, t) = mu_a + b_t + e.
 
     The prior is mu ~ N(centre, arm), b ~ N(0, block), e ~ N(0, residual); its centre is the mean of the arms' means.
@@ -40,6 +43,7 @@ def joint_posterior(values: np.ndarray, met: np.ndarray, parts: Components) -> P
         values: (W, K, B) rewards, 0 where not met.
         met: (W, K, B) 1.0 where met, else 0.0.
         parts: the variance components.
+        kinship: (K, K) the prior's precision in units of 1 / arm, from `lineage`; None: arms are no kin.
     """
     n = met.sum(axis=2)
     tried = n > 0
@@ -50,7 +54,33 @@ def joint_posterior(values: np.ndarray, met: np.ndarray, parts: Components) -> P
     weight = ratio / (1 + ratio * met.sum(axis=1))
     shared = (met * weight[:, None, :]) @ met.transpose(0, 2, 1)
     evidence = y.sum(axis=2) - np.einsum("wkb,wb->wk", met, weight * y.sum(axis=1))
-    own = n + (parts.residual / parts.arm)[:, None]
-    covariance = np.linalg.inv(own[:, :, None] * np.eye(n.shape[1]) - shared)
+    unit = np.eye(n.shape[1])
+    prior = (parts.residual / parts.arm)[:, None, None] * (unit if kinship is None else kinship)
+    covariance = np.linalg.inv(n[:, :, None] * unit + prior - shared)
     mean = centre[:, None] + (covariance @ evidence[:, :, None])[:, :, 0]
     return Posterior(mean, parts.residual[:, None, None] * covariance)
+
+
+def lineage(arms: Sequence[str], parents: Mapping[str, str]) -> np.ndarray:
+    """Return the kinship of arms of which each is its parent plus N(0, arm), and the first ones N(centre, arm).
+
+    An ancestor that is not among the arms is a step in between: variances add up to the next one that is. So a child
+    that was lucky once is drawn towards its parent, whose blocks count for it, and not towards the mean of all arms,
+    most of which are of earlier generations.
+
+    Args:
+        arms: ids, in the order of the matrix.
+        parents: the parent of every arm that ever was; without one it is a first arm.
+    """
+    place = {arm: k for k, arm in enumerate(arms)}
+    precision = np.zeros((len(arms), len(arms)))
+    for arm, k in place.items():
+        ancestor, steps = parents.get(arm), 1
+        while ancestor is not None and ancestor not in place:
+            ancestor, steps = parents.get(ancestor), steps + 1
+        edge = np.zeros(len(arms))
+        edge[k] = 1.0
+        if ancestor is not None:
+            edge[place[ancestor]] = -1.0
+        precision += np.outer(edge, edge) / steps
+    return precision

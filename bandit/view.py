@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 from bandit.cells import Cells
 from bandit.components import Components
 from bandit.paired import Differences
+from bandit.posterior import lineage
 from bandit.statistics import mean, pooled_sd
 from core.interfaces import Table
 
@@ -115,10 +116,14 @@ class View:
         return np.ones_like(self.pooled) if reward_scale == "none" else self.pooled
 
 
-def view_of(table: Table) -> View:
+def view_of(table: Table, parents: Mapping[str, str] | None = None) -> View:
     """Return a run's table as a view of one world; the order of the table's arms and blocks does not matter.
 
     Means and spread are `bandit.statistics`' own, whose sums are exact.
+
+    Args:
+        table: rewards by (arm, block).
+        parents: the parent of each child, if the posterior shall know (`bandit.posterior.lineage`).
 
     Raises:
         ValueError: there is no arm, or a reward is not finite.
@@ -137,7 +142,7 @@ def view_of(table: Table) -> View:
     means = [mean(table[arm].values()) if table[arm] else 0.0 for arm in arms]
     age = {arm: rank for rank, arm in enumerate(sorted(arms, key=_natural))}
     return View(
-        evidence=Cells(values, met),
+        evidence=Cells(values, met, None if parents is None else lineage(arms, parents)),
         n=np.array([[len(table[arm]) for arm in arms]]),
         mean=np.array([means]),
         pooled=np.array([pooled_sd(table)]),

@@ -52,12 +52,15 @@ OURS = Ours("ucb1", batch=1, children=3, pulls=4, recommend="posterior", parent=
 UNIFORM = Ours("uniform", batch=1, children=1, pulls=4, recommend="posterior", parent="best")
 METHODS: dict[str, Method] = {
     "ours": OURS,
+    "ours, parents known": replace(OURS, recommend="lineage"),
+    "ours, parents known, no naive pictures": replace(OURS, recommend="lineage", naive=False),
     "ours, a run's defaults": Ours(),
+    "ours, 8 blocks a pull": Ours(batch=8, c=1.0),
     "ours, no naive pictures": replace(OURS, naive=False),
     "ours, t3c": replace(OURS, policy="t3c"),
     "uniform": UNIFORM,
     "uniform, not paired": replace(UNIFORM, paired=False, naive=False),
-    "uniform, not paired, a run's defaults": Ours("uniform", paired=False, naive=False),
+    "uniform, not paired, 8 blocks a pull": Ours("uniform", batch=8, paired=False, naive=False),
     "gepa": Gepa(),
     "gepa, tuned": Gepa(60, 3, 5, "current_best"),
     "EvoPromptGA": Promptolution("ga"),

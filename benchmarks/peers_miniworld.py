@@ -42,7 +42,7 @@ PLAYED = (
     "CAPO, tuned",
     "EvoPromptGA, tuned",
     "uniform",
-    "ours, a run's defaults",
+    "ours, 8 blocks a pull",
     "gepa",
 )
 """The METHODS that are played here; tuned settings are those of the simulated worlds."""

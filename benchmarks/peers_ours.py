@@ -1,5 +1,6 @@
 """Our loop's selection in a world of `make peers`: `bandit.session.Bandit` as a run drives it, with another oracle."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ class Ours:
         children: new instructions an expansion.
         pulls: pulls a round.
         cap: most arms in the pool.
-        recommend: `bound`, the run's leader, or `posterior`, the highest posterior mean.
+        recommend: `bound`, the run's leader, `posterior`, the highest posterior mean, or `lineage`, the same where a
+            child's prior is its parent (`bandit.posterior.lineage`).
         parent: whose children are born: `policy`, as the run's policy chooses, or `best`, the recommendation.
         paired: whether arms meet common blocks.
         naive: whether the naive picture of every new block is drawn, and charged, as a run does.
@@ -29,7 +31,7 @@ class Ours:
     """
 
     policy: str = "ucb1"
-    batch: int = 8
+    batch: int = 4
     children: int = 2
     pulls: int = 6
     cap: int = 12
@@ -37,7 +39,7 @@ class Ours:
     parent: str = "policy"
     paired: bool = True
     naive: bool = True
-    c: float = 1.0
+    c: float = 0.3
 
     def __call__(self, world: World, target: float, limit: int) -> int | None:
         """Return the pictures until the recommendation is worth `target`, None when `limit` comes first."""
@@ -62,7 +64,8 @@ class Ours:
         """Return the arm that the loop would hand over now."""
         if self.recommend == "bound":
             return bandit.leader() or INITIAL
-        view = view_of({arm: row for arm, row in bandit.table().items() if row})
+        table = {arm: row for arm, row in bandit.table().items() if row}
+        view = view_of(table, _parents(table) if self.recommend == "lineage" else None)
         return view.arms[int(np.argmax(view.posterior.mean[0]))]
 
     def _pull(self, bandit: Bandit, world: World, pull_id: str) -> None:
@@ -72,3 +75,9 @@ class Ours:
         scores = dict(zip(blocks, world.scores(pull.arm, blocks), strict=True))
         fresh = [block for block in blocks if self.naive and block not in bandit.naive]
         bandit.tell(pull.id, scores, dict(zip(fresh, world.scores(NAIVE, fresh), strict=True)))
+
+
+def _parents(arms: Iterable[str]) -> dict[str, str]:
+    """Return every ancestor's parent too: an instruction's name is its path."""
+    paths = [arm.split(".") for arm in arms]
+    return {".".join(p[:k]): ".".join(p[: k - 1]) for p in paths for k in range(2, len(p) + 1)}

@@ -28,8 +28,8 @@ class RunSection(_Section):
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of everything random in the run.")
     holdout_seed: int = Field(0, ge=0, le=2**31 - 1, description="Chooses the held-out prompts and their seeds.")
-    rounds: int = Field(4, ge=1, le=1000, description="Rounds of pulls; between two rounds children are born.")
-    batch_size: int = Field(8, ge=1, le=1000, description="Blocks (naive prompt, diffusion seed) a pull.")
+    rounds: int = Field(8, ge=1, le=1000, description="Rounds of pulls; between two rounds children are born.")
+    batch_size: int = Field(4, ge=1, le=1000, description="Blocks (naive prompt, diffusion seed) a pull.")
     children: int = Field(2, ge=1, le=50, description="New instructions an expansion.")
     pulls_per_round: int | None = Field(None, ge=1, le=1000, description="Default: 2 x children + 2.")
     pool_cap: int = Field(12, ge=2, le=1000, description="Most instructions in the pool; over it, arms retire.")
@@ -41,7 +41,7 @@ class BanditSection(_Section):
     policy: str = Field("ucb1", description="A name from `bandit.POLICIES`; `brushup simulate` compares them.")
     reward: str = Field("paired", description="`paired`: minus the naive prompt's score on the block; `score`: raw.")
     reward_scale: Literal["pooled-sd", "none"] = Field("pooled-sd", description="Unit of UCB's bonus; `none`: raw.")
-    c: float = Field(1.0, gt=0, le=100, description="Width of the exploration bonus.")
+    c: float = Field(0.3, gt=0, le=100, description="Width of the exploration bonus.")
     epsilon: float = Field(0.1, ge=0, le=1, description="Share of random pulls of eps-greedy.")
     alpha: float = Field(0.05, gt=0, lt=1, description="Rate of false crowns that racing allows itself.")
 

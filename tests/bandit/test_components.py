@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bandit.components import ARM_FLOOR, FLOOR, Components, components
-from bandit.posterior import joint_posterior
+from bandit.posterior import joint_posterior, lineage
 from bandit.view import view_of
 from bandit.worlds import Setting, Worlds
 from core.seeding import generator
@@ -72,3 +72,24 @@ def test_pairing_makes_the_posterior_of_a_difference_narrower():
     arm = np.array([0])
     assert common.posterior.difference_variance(arm)[0, 1] < 0.05 * apart.posterior.difference_variance(arm)[0, 1]
     assert common.components.rho[0] > 0.9
+
+
+def test_a_prior_that_knows_parents_is_that_of_the_family() -> None:
+    arms, parents = ["a", "c", "e"], {"b": "a", "c": "b", "d": "a", "e": "c"}  # b and d are gone
+    got = np.linalg.inv(lineage(arms, parents))
+    assert got == pytest.approx(np.array([[1.0, 1.0, 1.0], [1.0, 3.0, 3.0], [1.0, 3.0, 4.0]]))
+    assert lineage(["x", "y"], {}) == pytest.approx(np.eye(2))
+
+
+def test_a_lucky_child_is_drawn_towards_its_parent() -> None:
+    block = generator("family").normal(size=24)
+    rows = {
+        "parent": {f"b{i}": 1.0 + x + 0.3 * (-1) ** i for i, x in enumerate(block)},
+        **{f"old{k}": {f"b{i}": x - 0.3 * (-1) ** (i + k) for i, x in enumerate(block)} for k in range(3)},
+        "child": {"b0": 1.3 + block[0]},
+    }
+    alone, kin = view_of(rows), view_of(rows, {"child": "parent"})
+    at = alone.arms.index("child")
+    assert alone.posterior.mean[0, at] < kin.posterior.mean[0, at]
+    own, parent = rows["child"]["b0"] - block[0], 1.0
+    assert parent < kin.posterior.mean[0, at] - block.mean() < own
