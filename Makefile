@@ -4,6 +4,9 @@ BIN := .venv/bin
 # torch's threads: spinning workers of two processes would wreck each other
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# whole modules of slow tests are not even imported: that alone would take seconds
+FAST = $(shell grep -rL '^pytestmark = pytest.mark.slow' tests --include='test_*.py')
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check parity peers miniworld clean
 
@@ -31,7 +34,7 @@ check: .venv/.ready ## format, lint, types, import rules, fast tests: before eac
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(FAST)
 
 parity: .venv/.ready ## our HPSv2 against the hpsv2 package, which gets its own .venv-parity/; by hand: ARCH=ViT-H-14
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/parity.py --architecture $(or $(ARCH),ViT-B-32)

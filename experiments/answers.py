@@ -57,21 +57,12 @@ def find_refiner(home: Path, name: str | None) -> str:
     Args:
         home: folder of all runs.
         name: what the user named; None = the shipped default.
-
-    Raises:
-        BadInput: none was named, and none is shipped.
     """
-    wanted = name or DEFAULT
-    places = [Path(wanted).expanduser(), home / "refiners" / wanted, miniworld.REFINERS / wanted]
     if name is None:
-        places = places[2:]
+        return str(miniworld.REFINERS / DEFAULT)
+    places = (Path(name).expanduser(), home / "refiners" / name, miniworld.REFINERS / name)
     found = next((place for place in places if place.is_dir()), None)
-    if found is None and name is None:
-        raise BadInput(
-            "neither --run nor --refiner is given and no refiner is shipped here; name a run, a folder, or a hub id; "
-            "see: brushup refine --help"
-        )
-    return str(found or wanted)
+    return str(found or name)
 
 
 def wishes_of(style: Sequence[str], want: Sequence[str], must: Sequence[str], must_not: Sequence[str]) -> Wishes:

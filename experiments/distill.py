@@ -201,7 +201,7 @@ def _corpora(home: Path, members: Iterable[Member], hidden: Collection[str]) -> 
 def _config(members: Sequence[Member], kind: str, source: str | None, settings: Sequence[str]) -> "TrainingConfig":
     from experiments.training.config import load_training, stages_of
 
-    config = load_training(kind, source, settings)
+    config = load_training(kind, source, [*([] if source else _small_batches(kind)), *settings])
     answering = dict(config.answering)
     if kind != "prip":  # written token by token, which is fast
         answering |= {"search": None, "generation": {"max_new_tokens": _longest(config.answering)}}
@@ -216,6 +216,14 @@ def _config(members: Sequence[Member], kind: str, source: str | None, settings: 
         data=_of_runs(config.data, [one.config for one in members]),
         reward=replace(config.reward, renderer=""),
     )
+
+
+def _small_batches(kind: str) -> list[str]:
+    """Return settings for a run's few hundred rows, of which the usual batches would make a handful of steps."""
+    epochs = {"user_pivot": 60, "pivot_system": 8} if kind == "prip" else {"sft": 8}
+    wanted = {"batch_size": 16, "micro_batch_size": 16, "learning_rate": 1e-3}
+    rows = [(stage, {**wanted, "epochs": count}) for stage, count in epochs.items()]
+    return [f"model.{stage}.{name}={value}" for stage, settings in rows for name, value in settings.items()]
 
 
 def _make(

@@ -173,7 +173,6 @@ OTHERS: dict[str, tuple[list[object], tuple[str, ...]]] = {
     "export to a folder": (["export", "one", "-o", "."], ("a folder", "expected a file")),
     "export into nowhere": (["export", "one", "-o", "no/such/file"], ("cannot write no/such/file", "--output")),
     "refine with an unknown run": (["refine", "a cat", "--run", "nobody"], ("no run 'nobody'",)),
-    "refine without a run": (["refine", "a cat"], ("--run", "brushup refine --help")),
     "refine nothing": (["refine", "  ", "--run", "one"], ("a prompt is empty",)),
     "refine 100,000 characters": (["refine", "x" * 100_000, "--run", "one"], ("100000 characters", "at most 2000")),
     "refine with an unknown instruction": (

@@ -164,7 +164,6 @@ def test_without_a_name_a_shipped_refiner_answers(
     brushup: Brushup, refiners: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(experiments.answers.miniworld, "REFINERS", tmp_path)
-    brushup("refine", "the sea", "--home", tmp_path).refused("--run", "no refiner is shipped", "brushup refine --help")
     (tmp_path / "prip").symlink_to(refiners / "refiners/pv")
     done = brushup("refine", "the sea", "--home", tmp_path)
     assert done.out.startswith("the sea")
@@ -173,3 +172,15 @@ def test_without_a_name_a_shipped_refiner_answers(
     assert [wish["label"] for wish in wished[0]["satisfaction"]] == ["must"]
     named = brushup("refine", "the sea", "--refiner", "prip", "--home", tmp_path, "--json").json
     assert named[0]["request"] != wished[0]["request"]
+
+
+@pytest.mark.parametrize("name", ["prip", "neuroprompts", "distilled"])
+def test_shipped_refiners_answer_at_once_and_say_what_they_know(brushup: Brushup, tmp_path: Path, name: str) -> None:
+    prompts = ["a red boat by the sea, painting", "赤い船"]
+    rows = brushup("refine", *prompts, "--refiner", name, "--home", tmp_path, "--json").json
+    assert [row["error"] for row in rows] == [""] * 2
+    for row, prompt in zip(rows, prompts, strict=True):
+        assert row["refined"].startswith(f"{prompt}, ")
+        assert "trained on the miniworld" in row["refiner"]
+    assert {"canvas texture", "warm palette", "visible brushstrokes"} & set(rows[0]["refined"].split(", "))
+    assert not any(tmp_path.rglob("*.png"))
