@@ -47,7 +47,7 @@ def all_commands() -> dict[tuple[str, ...], object]:
 
 def test_every_command_has_help_and_the_shared_options() -> None:
     names = {" ".join(path) for path in all_commands()}
-    expected = {*"optimize resume runs show compare simulate gradients report export refine doctor".split()}
+    expected = {*"optimize resume runs show compare simulate gradients report export refine evaluate doctor".split()}
     expected |= {"train", "distill", "prompts import", "prompts search", "prompts stats", "cache stats", "cache prune"}
     assert names == {*expected, "study export", "study import"}
     for path, command in all_commands().items():
