@@ -141,6 +141,9 @@ async def _drive(bench: Workbench, folder: RunFolder) -> None:
                 outcome = type(error).__name__
                 raise
             finally:
+                # an error may cancel LangGraph between a write and its commit; closing alone would not give up the lock
+                async with saver.lock:
+                    await saver.conn.rollback()
                 bench.store.upsert("session", [{"id": bench.session, "ended": time.time(), "outcome": outcome}])
 
 
