@@ -35,6 +35,7 @@ class Drawing:
         cache: scores by key.
         ledger: pays.
         errors: why pictures or scores are missing, by reason.
+        drawn: pictures that were not in the cache.
     """
 
     renderer: Renderer
@@ -43,6 +44,7 @@ class Drawing:
     cache: CacheStore
     ledger: Ledger
     errors: dict[str, int] = field(default_factory=dict)
+    drawn: int = 0
 
     def draw(self, requests: Sequence[RenderRequest]) -> list[Path | None]:
         """Return the files of the pictures, each drawn at most once; None where drawing failed.
@@ -81,6 +83,7 @@ class Drawing:
         self.images.put_many(drawn, texts)
         self.ledger.settle(charges, cached=False)
         self._count(result.error for result in results)
+        self.drawn += len(drawn)
         return {request: self.images.path(key) if key in texts else None for key, request in asked.items()}
 
     def score(self, scorer: Scorer, files: Sequence[Path | None], prompts: Sequence[str]) -> list[float | None]:

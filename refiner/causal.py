@@ -4,12 +4,10 @@ Answers depend on a prompt and the seed, not on the other prompts of a call (in 
 bits, and with them, rarely, a choice between tokens that are equally likely).
 """
 
-import asyncio
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -17,15 +15,14 @@ from transformers import AutoModelForCausalLM
 from core.errors import BadInput
 from core.records import Refinement
 from core.seeding import derive_seed
-from refiner.answer import EMPTY, prefix_of, share_kept, stem
-from refiner.asked import Asked
-from refiner.batches import SEARCHED, WRITTEN, in_batches
-from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
-from refiner.folder import Manifest, read_manifest
+from refiner.answer import prefix_of, share_kept
+from refiner.constraints import Wishes, folder_categories
+from refiner.folder import read_manifest
 from refiner.lm import load_pretrained, load_tokenizer, padded, placement
 from refiner.neurologic import NeuroLogic, Wanted, decode
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 from refiner.sampling import Context, Decoding, draw
+from refiner.trained import TrainedRefiner
 
 RELEASED = {
     "beautifulprompt": ("alibaba-pai/pai-bloom-1b1-text2prompt-sd", ""),
@@ -36,65 +33,38 @@ RELEASED = {
 
 
 @dataclass(frozen=True, eq=False)
-class CausalRefiner:
-    """Answers users' prompts with a causal language model.
+class CausalRefiner(TrainedRefiner):
+    """Answers with a causal language model.
+
+    A prompt fails if it is empty, if it is too long for the model, if the model's vocabulary lacks its characters and
+    the answer would replace it, if nothing is answered, or if the answer keeps too little of it.
 
     Attributes:
         model: in eval mode.
         tokenizer: its tokenizer, with a padding and an end token.
         prompting: template, decoding and standing wishes.
-        categories: terms that `auto` chooses from.
-        manifest: what its folder says of it; None for released weights.
     """
 
     model: Any
     tokenizer: Any
     prompting: Prompting
-    categories: Categories = field(default_factory=read_categories)
-    manifest: Manifest | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
-        """See `core.interfaces.Refiner`.
-
-        A prompt fails if it is empty, if it is too long for the model, if the model's vocabulary lacks its characters
-        and the answer would replace it, if nothing is answered, or if the answer keeps too little of it.
-        """
-        return [found[0] for found in await self.variants(prompts, 1, seed=seed)]
-
-    async def variants(self, prompts: Sequence[str], n: int, *, seed: int) -> list[list[Refinement]]:
-        """Return for each prompt at most `n` different refinements, best first, or its failure.
-
-        A search gives its `n` best texts. Without one the first is the usual answer and the others are drawn.
-        """
-        return await asyncio.to_thread(self._variants, prompts, n, seed)
-
-    def wishing(self, wishes: Wishes) -> "CausalRefiner":
-        """Return the same refiner with other wishes.
-
-        Raises:
-            BadInput: the wishes contradict each other, or name a category without terms.
-        """
-        Asked(wishes, self.categories).check()
-        return replace(self, prompting=replace(self.prompting, wishes=wishes))
-
-    def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
-        """Return what became of the wishes for one refinement."""
-        return self._asked.satisfaction(refinement, seed)
 
     @property
-    def _asked(self) -> Asked:
-        return Asked(self.prompting.wishes, self.categories)
+    def wishes(self) -> Wishes:
+        """See `TrainedRefiner`."""
+        return self.prompting.wishes
 
-    def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
-        with self._lock, torch.inference_mode():
-            size = SEARCHED if self._search else WRITTEN
-            return in_batches(prompts, size, self._fault, lambda batch: self._answers(batch, n, seed))
+    def _with(self, wishes: Wishes) -> Self:
+        return replace(self, prompting=replace(self.prompting, wishes=wishes))
+
+    @property
+    def search(self) -> NeuroLogic | None:
+        """See `TrainedRefiner`."""
+        return self.asked.search(self.prompting.search, self.prompting.generation.max_new_tokens)
 
     def _fault(self, prompt: str) -> str:
-        """Return why a prompt cannot be answered, or ""."""
-        if not stem(prompt):
-            return EMPTY
+        if fault := super()._fault(prompt):
+            return fault
         ids = self._ids(prompt)
         room = getattr(self.model.config, "max_position_embeddings", None)
         if room is not None and len(ids) + self._longest > room:
@@ -107,13 +77,8 @@ class CausalRefiner:
         return ""
 
     @property
-    def _search(self) -> NeuroLogic | None:
-        """How answers are searched for; None = they are written token by token."""
-        return self._asked.search(self.prompting.search, self.prompting.generation.max_new_tokens)
-
-    @property
     def _longest(self) -> int:
-        search = self._search
+        search = self.search
         return search.max_tokens if search else self.prompting.generation.max_new_tokens
 
     def _ids(self, prompt: str) -> list[int]:
@@ -122,8 +87,8 @@ class CausalRefiner:
     def _answers(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
         ids, mask = padded([self._ids(prompt) for prompt in prompts], self.tokenizer.pad_token_id, "left")
         inputs = {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
-        if self._search:
-            texts = self._searched(prompts, inputs, self._search, n, seed)
+        if search := self.search:
+            texts = self._searched(prompts, inputs, search, n, seed)
         else:
             texts = self._written(prompts, inputs, n, seed)
         return [self._refinements(prompt, found) for prompt, found in zip(prompts, texts, strict=True)]
@@ -132,7 +97,7 @@ class CausalRefiner:
         self, prompts: Sequence[str], inputs: dict[str, torch.Tensor], search: NeuroLogic, n: int, seed: int
     ) -> list[list[str]]:
         wanted = [
-            Wanted(prefix_of(prompt) if self.prompting.continues else "", self._asked.clauses(prompt, seed))
+            Wanted(prefix_of(prompt) if self.prompting.continues else "", self.asked.clauses(prompt, seed))
             for prompt in prompts
         ]
         found = decode(self.model, self.tokenizer, inputs, wanted, search, n=n)
@@ -196,13 +161,8 @@ def load(folder: Path) -> CausalRefiner:
     """
     manifest = read_manifest(folder)
     prompting = prompting_of(dict(manifest.settings), f"{folder}/refiner.json")
-    return CausalRefiner(
-        _model(str(folder)),
-        load_tokenizer(str(folder)),
-        prompting,
-        folder_categories(folder),
-        manifest,
-    )
+    model, tokenizer = _model(str(folder)), load_tokenizer(str(folder))
+    return CausalRefiner(model, tokenizer, prompting, categories=folder_categories(folder), manifest=manifest)
 
 
 def load_released(style: str, source: str = "") -> CausalRefiner:

@@ -14,8 +14,9 @@ from core.text import content_words, phrases
 from experiments.suites.bench import Bench
 from experiments.suites.config import RowSpec
 from experiments.suites.labels import reward_models
-from experiments.suites.rows import own_categories, row_of
+from experiments.suites.rows import row_of
 from experiments.suites.sheets import Shown
+from experiments.suites.sources import own_categories
 from experiments.suites.table import Case, Outcome, by_group, differences, mean_of
 from experiments.suites.world import TRUTH, levels_of, style_of, subject_of
 from refiner.answer import share_kept

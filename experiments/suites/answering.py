@@ -10,7 +10,7 @@ from core.text import digest
 from experiments.answers import Row as Answer
 from experiments.answers import answer_file
 from experiments.folder import read_json, write_json
-from experiments.suites.rows import Answering
+from experiments.suites.sources import Answering
 
 WARM_UP = "a picture of something else"
 _COUNTED = ("prompts", "seconds", "llm_calls", "tokens")

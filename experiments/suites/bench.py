@@ -16,8 +16,9 @@ from experiments.answers import Row as Answer
 from experiments.drawing import Drawing, open_drawing
 from experiments.suites.answering import answered
 from experiments.suites.config import SuiteConfig
-from experiments.suites.rows import Row, Tools
+from experiments.suites.rows import Row
 from experiments.suites.sheets import Shown
+from experiments.suites.sources import Tools
 from experiments.suites.table import Case, Outcome
 from experiments.suites.world import WORLD_SCORERS, style_of
 from prompt_db.caps import Caps
@@ -142,8 +143,11 @@ class Bench:
 
     def _tell(self, count: int, doing: str) -> None:
         self.done += count
-        left = (time.monotonic() - self.began) / max(1, self.done) * max(0, self.expected - self.done)
-        self.progress.advance(self.done, self.expected, f"{doing}; about {left / 60:.0f} min left")
+        left = ""
+        if self.table.drawn:  # the pictures to come may be in the cache
+            each = (time.monotonic() - self.began) / self.table.drawn
+            left = f"; at most about {each * max(0, self.expected - self.done) / 60:.0f} min left"
+        self.progress.advance(self.done, self.expected, f"{doing}{left}")
 
 
 def picture_seed(seed: int, prompt: str, k: int) -> int:

@@ -1,27 +1,22 @@
 """PRIP behind `core.interfaces.Refiner`. Heavy: imports torch."""
 
-import asyncio
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
-
-import torch
+from typing import NamedTuple, Self
 
 from core.records import Refinement
 from core.seeding import derive_seed
-from refiner.answer import EMPTY, join, prefix_of, share_kept, stem, tidy
-from refiner.asked import Asked
-from refiner.batches import SEARCHED, WRITTEN, in_batches
-from refiner.constraints import Categories, Satisfaction, Wishes, folder_categories, read_categories
-from refiner.folder import MANIFEST_FILE, Manifest, read_manifest
+from refiner.answer import join, prefix_of, share_kept, tidy
+from refiner.constraints import Wishes, folder_categories
+from refiner.folder import MANIFEST_FILE, read_manifest
 from refiner.lm import placement
 from refiner.neurologic import NeuroLogic, Wanted, decode
 from refiner.prip.answering import Answering
 from refiner.prip.model import Prip, from_pretrained
 from refiner.sampling import Decoding, draw
 from refiner.settings import changed
+from refiner.trained import TrainedRefiner
 
 
 class _Said(NamedTuple):
@@ -32,65 +27,35 @@ class _Said(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class PripRefiner:
-    """Answers users' prompts. An answer depends on its prompt and the seed, not on the other prompts of a call.
+class PripRefiner(TrainedRefiner):
+    """Answers from E and D. In `close` mode the variants are the closest of its candidates.
 
     Attributes:
         prip: E and D, in eval mode.
         answering: how an answer is made, and standing wishes.
-        manifest: what its folder says of it.
-        categories: terms that `auto` chooses from.
     """
 
     prip: Prip
     answering: Answering = field(default_factory=Answering)
-    manifest: Manifest | None = None
-    categories: Categories = field(default_factory=read_categories)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
-        """See `core.interfaces.Refiner`. A prompt without a word or character to draw fails."""
-        return [found[0] for found in await self.variants(prompts, 1, seed=seed)]
+    @property
+    def wishes(self) -> Wishes:
+        """See `TrainedRefiner`."""
+        return self.answering.wishes
 
-    async def variants(self, prompts: Sequence[str], n: int, *, seed: int) -> list[list[Refinement]]:
-        """Return for each prompt at most `n` different refinements, the usual answer first, or its failure.
-
-        A search gives its `n` best texts, `close` the closest of its candidates. Otherwise all but the first are drawn.
-        """
-        return await asyncio.to_thread(self._variants, prompts, n, seed)
-
-    def wishing(self, wishes: Wishes) -> "PripRefiner":
-        """Return the same refiner with other wishes.
-
-        Raises:
-            BadInput: the wishes contradict each other, or name a category without terms.
-        """
-        Asked(wishes, self.categories).check()
+    def _with(self, wishes: Wishes) -> Self:
         return replace(self, answering=replace(self.answering, wishes=wishes))
 
-    def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
-        """Return what became of the wishes for one refinement."""
-        return self._asked.satisfaction(refinement, seed)
-
     @property
-    def _asked(self) -> Asked:
-        return Asked(self.answering.wishes, self.categories)
-
-    @property
-    def _search(self) -> NeuroLogic | None:
-        found = self._asked.search(self.answering.search, self.answering.max_new_tokens)
+    def search(self) -> NeuroLogic | None:
+        """See `TrainedRefiner`."""
+        found = self.asked.search(self.answering.search, self.answering.max_new_tokens)
         return found and replace(found, max_tokens=min(found.max_tokens, self.prip.decoder.room))
 
-    def _variants(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
+    def _answers(self, prompts: Sequence[str], n: int, seed: int) -> list[list[Refinement]]:
         write = self._close if self.answering.mode == "close" else self._prefixed
-
-        def answers(batch: Sequence[str]) -> list[list[Refinement]]:
-            rows = zip(batch, write(batch, n, seed), strict=True)
-            return [[Refinement(prompt, text) for text in dict.fromkeys(texts)] for prompt, texts in rows]
-
-        with self._lock, torch.inference_mode():
-            size = SEARCHED if self._search else WRITTEN
-            return in_batches(prompts, size, lambda prompt: "" if stem(prompt) else EMPTY, answers)
+        rows = zip(prompts, write(prompts, n, seed), strict=True)
+        return [[Refinement(prompt, text) for text in dict.fromkeys(texts)] for prompt, texts in rows]
 
     def _prefixed(self, prompts: Sequence[str], n: int, seed: int) -> list[list[str]]:
         rows = self._write(prompts, [prefix_of(prompt) for prompt in prompts], n, seed)
@@ -112,9 +77,9 @@ class PripRefiner:
     def _write(self, prompts: Sequence[str], prefixes: Sequence[str], n: int, seed: int) -> list[list[_Said]]:
         """Return `n` texts a prompt (a search: at most) with which D goes on from its prefix, the usual one first."""
         context, decoder, how = self.prip.context(prompts, prefixes), self.prip.decoder, self.answering
-        if search := self._search:
+        if search := self.search:
             asked = zip(prompts, prefixes, strict=True)
-            wanted = [Wanted(prefix, self._asked.clauses(prompt, seed)) for prompt, prefix in asked]
+            wanted = [Wanted(prefix, self.asked.clauses(prompt, seed)) for prompt, prefix in asked]
             inputs = {"inputs_embeds": context.embeds, "attention_mask": context.mask}
             found = decode(decoder.lm, decoder.tokenizer, inputs, wanted, search, n=n)
             return [[_Said(one.rank, one.text) for one in row] for row in found]
@@ -141,4 +106,5 @@ def load(folder: Path) -> PripRefiner:
     """
     manifest = read_manifest(folder)
     answering = changed(Answering(), manifest.settings.get("answering", {}), f"{folder / MANIFEST_FILE}: answering")
-    return PripRefiner(from_pretrained(folder, *placement()), answering, manifest, folder_categories(folder))
+    prip, categories = from_pretrained(folder, *placement()), folder_categories(folder)
+    return PripRefiner(prip, answering, categories=categories, manifest=manifest)
