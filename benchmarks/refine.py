@@ -102,11 +102,17 @@ def together(place: str, prompts: Sequence[str]) -> list[Took]:
     return found
 
 
-def gain_kept(table: Mapping[str, Any], row: str, against: str) -> dict[str, Any]:
+def gain_kept(table: Mapping[str, Any], row: str, against: str, label: str) -> dict[str, Any]:
     """Return the share of another row's gain that a row has, by the optimised scorer, with both gains.
 
+    Args:
+        table: what `brushup evaluate --json` printed.
+        row: the refiner's.
+        against: the other one.
+        label: the refiner's own; the row has to have the same.
+
     Raises:
-        BadInput: the table lacks a row, or the other row gains nothing.
+        BadInput: the table lacks a row, the row is another refiner's, or the other row gains nothing.
     """
     scorer = table["optimised"]
     gains = {}
@@ -115,6 +121,10 @@ def gain_kept(table: Mapping[str, Any], row: str, against: str) -> dict[str, Any
             raise BadInput(f"--table has no row {name!r} with {scorer}; its rows: {', '.join(table['rows'])}")
         found = table["rows"][name]["scores"][scorer]
         gains[name] = {"delta": found["delta"], "ci95": found["ci95"]}
+    if (theirs := table["rows"][row]["label"]) != label:
+        raise BadInput(
+            f"--table: row {row!r} is {theirs!r}, the refiner is {label!r}; name its --row, or the --refiner"
+        )
     if gains[against]["delta"] <= 0:
         raise BadInput(f"--table: row {against!r} gains {gains[against]['delta']:.3g}, expected more than 0 to keep")
     return {"gain_kept": gains[row]["delta"] / gains[against]["delta"], "gains": gains}
@@ -182,6 +192,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from agents.prices import price_of
     from experiments.answers import find_refiner
     from experiments.suites.cases import miniworld_cases
+    from refiner.folder import MANIFEST_FILE, read_manifest
 
     place = find_refiner(options.home, options.refiner)
     prompts = [case.prompt for case in miniworld_cases(options.prompts // 4, 0)]
@@ -192,10 +203,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     both = together(place, prompts)
     single = timed(place, prompts[: options.single], one_a_call=True)
     seconds = sum(took.cpu for took in both) / len(prompts)
+    own = (Path(place) / MANIFEST_FILE).is_file()
+    label = read_manifest(Path(place)).label if own else f"released weights: {place}"
     kept: dict[str, Any] = {"gain_kept": None}
     if options.table:
         table = json.loads(options.table.read_text(encoding="utf-8"))
-        kept = gain_kept(table, options.row or str(options.refiner or "prip"), options.against)
+        kept = gain_kept(table, options.row or str(options.refiner or "prip"), options.against, label)
     return {
         "prompts_per_second": sum(took.rate for took in both),
         "gain_kept": kept.pop("gain_kept"),
@@ -213,6 +226,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         },
         "alternative": f"one refinement call of {options.llm} a prompt, as the agent loop makes it",
         "refiner": place,
+        "label": label,
         "prompts": len(prompts),
         "prompts_per_second_wall": len(prompts) / max(took.wall for took in both),
         "one_prompt_a_call": single.rate,

@@ -19,20 +19,22 @@ pytestmark = pytest.mark.slow
 
 
 def score(delta: float) -> dict[str, Any]:
-    return {"scores": {"hps": {"delta": delta, "ci95": [delta - 1, delta + 1]}}}
+    return {"label": "tiny", "scores": {"hps": {"delta": delta, "ci95": [delta - 1, delta + 1]}}}
 
 
 TABLE = {"optimised": "hps", "rows": {"optimised": score(4.0), "mine": score(3.0), "worse": score(-1.0)}}
 
 
 def test_gain_kept_is_a_share_of_the_other_gain() -> None:
-    found = gain_kept(TABLE, "mine", "optimised")
+    found = gain_kept(TABLE, "mine", "optimised", "tiny")
     assert found["gain_kept"] == 0.75
     assert found["gains"]["optimised"] == {"delta": 4.0, "ci95": [3.0, 5.0]}
     with pytest.raises(BadInput, match="no row 'prip' with hps; its rows: optimised, mine, worse"):
-        gain_kept(TABLE, "prip", "optimised")
+        gain_kept(TABLE, "prip", "optimised", "tiny")
     with pytest.raises(BadInput, match="row 'worse' gains -1, expected more than 0"):
-        gain_kept(TABLE, "mine", "worse")
+        gain_kept(TABLE, "mine", "worse", "tiny")
+    with pytest.raises(BadInput, match="row 'mine' is 'tiny', the refiner is 'another'; name its --row"):
+        gain_kept(TABLE, "mine", "optimised", "another")
 
 
 def test_the_ratio_is_that_of_two_prices() -> None:
