@@ -10,7 +10,7 @@ EMPTY = "the prompt is empty; expected what the picture should show"
 _TRAILING = " \t\n.,;:。，、；：．"
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Kana, Chinese characters and Hangul: scripts in which words may not be set apart."""
-_COMMA = re.compile(r"\s*,(?=\s)|\s+,")
+_COMMA = re.compile(r"\s*,(?=[\s,])|\s+,")
 
 
 def stem(prompt: str) -> str:

@@ -27,6 +27,7 @@ def test_joining() -> None:
     assert join("a cat", ", blurry") == "a cat, blurry"
     assert join("a cat, 8k", "8K, Sharp focus, sharp focus , 8k") == "a cat, 8k, Sharp focus"
     assert join("a cat", " a cat") == "a cat"
+    assert join("a cat", " foo,, bar, , 1,000 lights,,") == "a cat, foo, bar, 1,000 lights"
     assert tidy("b, a, B, a.") == "b, a"
     assert tidy("10,000 boats, 10,000 boats") == "10,000 boats"
     assert tidy("a, ,, b") == "a, b"
