@@ -124,6 +124,7 @@ def small_ppo(learning_rate: float) -> PpoConfig:
         num_ppo_epochs=2,
         learning_rate=learning_rate,
         warmup_ratio=0.05,
+        kl_coef=0.02,
         advantage="rloo",
         rloo_k=4,
         max_new_tokens=48,
