@@ -92,11 +92,13 @@ def _foresee(rows: Rows, searches: Sequence[Search], settings: NeuroLogic) -> No
     """Keep those live nodes, at most a beam a search, that promise most (2112.08726, greedy look-ahead).
 
     The promise is the best log-probability of a token that leads towards a wanted term, now or after one of the next
-    greedy tokens; 0 when nothing is wanted any more.
+    greedy tokens, up to `max_tokens`; 0 when nothing is wanted any more.
     """
     logits, barred = rows.logits, searches[0].barred
     best: dict[int, float] = {}
-    for step in range(settings.look_ahead):
+    said = next(len(node.tokens) for search in searches for node in search.live)
+    steps = min(settings.look_ahead, settings.max_tokens - said)
+    for step in range(steps):
         if step:
             rows.read((rows.logits + barred).argmax(-1).tolist())
         logprobs = rows.logprobs
@@ -104,7 +106,7 @@ def _foresee(rows: Rows, searches: Sequence[Search], settings: NeuroLogic) -> No
             for node in search.live:
                 path = () if step else node.path
                 best[node.row] = max(best.get(node.row, -math.inf), search.promise(logprobs[node.row], node, path))
-    rows.unread(settings.look_ahead - 1, logits)
+    rows.unread(steps - 1, logits)
     weight, chosen = settings.look_ahead_weight, []
     for search in searches:
         nodes = [replace(node, ahead=weight * best[node.row]) for node in search.live]

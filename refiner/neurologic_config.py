@@ -18,7 +18,8 @@ class NeuroLogic:
         no_repeat_ngram: no run of so many tokens occurs twice in prefix and continuation, but to spell a wanted term;
             0 = off.
         sat_tolerance: hypotheses that meet fewer clauses than the best one minus this give way to all others.
-        look_ahead: greedy steps that estimate how soon a wanted term would be begun; 0 = off. Our own default: off.
+        look_ahead: greedy steps, none past `max_tokens`, that estimate how soon a wanted term would be begun; 0 = off.
+            Our own default: off.
         look_ahead_weight: weight of that estimate, a log-probability.
         blocked: characters that are produced within wanted terms only.
         early_stop: stop once the best `n` texts meet all clauses and no unfinished one is likelier as it stands, as

@@ -190,6 +190,18 @@ def test_a_batch_padded_on_the_left_is_its_rows(kind: str, look_ahead: int) -> N
         assert both[0].score == pytest.approx(alone.score, abs=1e-5)
 
 
+@pytest.mark.parametrize("look_ahead", [0, 3])
+def test_nothing_is_read_past_the_models_last_position(look_ahead: int) -> None:
+    model = tiny_gpt2(len(TOKENIZER), seed=5)
+    prefix = " oil ink" * 26
+    room = model.config.n_positions - len(TOKENIZER.encode(prefix))
+    assert room == 12
+    settings = NeuroLogic(beam=2, max_tokens=room, min_tokens=room - 1, no_repeat_ngram=0, look_ahead=look_ahead)
+    result = search(model, prefix, [must("sun", "cat")], settings)[0]
+    assert len(result.tokens) >= room - 1
+    assert result.met == (True,)
+
+
 class Clock:
     """Each look at it costs a second."""
 
