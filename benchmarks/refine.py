@@ -9,7 +9,7 @@
   refiner: a call for each prompt, in one process of one thread; `batches_over_one` = one process in batches / that.
 - `gain_kept`: from `brushup evaluate --suite table --json` (`--table`): the refiner's gain over naive by the optimised
   scorer / the gain of the run's instruction (`--against`), which asks an LLM for every prompt, on the same held-out
-  prompts and seeds. None without a table.
+  prompts and seeds. A prompt without an answer gains nothing. None without a table.
 - `cost_ratio_to_agent` = price of the tokens of one refinement call / price of the processor seconds of one answer.
   Tokens: means over the calls in a run's ledger (`--run`); without a run, of calls under the initial instruction with
   its exemplars, as an LLM is sent them, counted by the offline agents. `prices` holds all numbers of the formula. The
@@ -120,14 +120,16 @@ def gain_kept(table: Mapping[str, Any], row: str, against: str, label: str) -> d
         if scorer not in table["rows"].get(name, {}).get("scores", {}):
             raise BadInput(f"--table has no row {name!r} with {scorer}; its rows: {', '.join(table['rows'])}")
         found = table["rows"][name]["scores"][scorer]
-        gains[name] = {"delta": found["delta"], "ci95": found["ci95"]}
+        failed = table["rows"][name]["failed"] / table["rows"][name]["prompts"]
+        gains[name] = {"delta": found["delta"], "ci95": found["ci95"], "failed": failed}
     if (theirs := table["rows"][row]["label"]) != label:
         raise BadInput(
             f"--table: row {row!r} is {theirs!r}, the refiner is {label!r}; name its --row, or the --refiner"
         )
-    if gains[against]["delta"] <= 0:
-        raise BadInput(f"--table: row {against!r} gains {gains[against]['delta']:.3g}, expected more than 0 to keep")
-    return {"gain_kept": gains[row]["delta"] / gains[against]["delta"], "gains": gains}
+    mine, its = (gains[name]["delta"] * (1 - gains[name]["failed"]) for name in (row, against))
+    if its <= 0:
+        raise BadInput(f"--table: row {against!r} gains {its:.3g}, expected more than 0 to keep")
+    return {"gain_kept": mine / its, "gains": gains}
 
 
 def cost_ratio(tokens: Tokens, price: Price, cpu_seconds: float, usd_per_cpu_hour: float) -> float:

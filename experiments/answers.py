@@ -19,6 +19,8 @@ from refiner.constraints import CATEGORIES, Satisfaction, Wishes
 
 DEFAULT = "prip"
 """The shipped refiner that answers where none is named."""
+ANSWERS = 2
+"""Raised whenever the same weights answer otherwise: answers that were kept before are then asked for anew."""
 BATCH = 64
 """Prompts answered together, and written together, by a trained refiner: what it takes at once."""
 Row = dict[str, Any]
@@ -54,13 +56,16 @@ class Source:
 def find_refiner(home: Path, name: str | None) -> str:
     """Return where a refiner is: a folder, one of `HOME/refiners`, a shipped one, a hub id, or released weights.
 
+    `shipped/NAME` is the shipped one, also where the home has its own of that name.
+
     Args:
         home: folder of all runs.
         name: what the user named; None = the shipped default.
     """
     if name is None:
         return str(miniworld.REFINERS / DEFAULT)
-    places = (Path(name).expanduser(), home / "refiners" / name, miniworld.REFINERS / name)
+    shipped = miniworld.REFINERS / name.removeprefix("shipped/")
+    places = (Path(name).expanduser(), home / "refiners" / name, shipped)
     found = next((place for place in places if place.is_dir()), None)
     return str(found or name)
 
@@ -107,7 +112,8 @@ def trained_source(home: Path, name: str | None, wishes: Wishes, n: int, seed: i
             )
         refiner = refiner.wishing(wishes)
     manifest = getattr(refiner, "manifest", None)
-    identity = digest([place, asdict(manifest) if manifest else "", asdict(wishes), n, seed])
+    own = getattr(refiner, "categories", None)
+    identity = digest([ANSWERS, place, asdict(manifest) if manifest else "", asdict(wishes), own, n, seed])
     reports = hasattr(refiner, "satisfaction")
     yield Source(
         manifest.label if manifest else f"released weights: {place}",

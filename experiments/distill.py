@@ -35,7 +35,8 @@ class Lessons:
 
     Attributes:
         pairs: naive prompts with refined ones whose pictures scored higher on the same blocks.
-        preferred: naive prompts, each with the picture that scored highest against it, whoever's.
+        preferred: naive prompts, each with the picture that scored highest against it, whoever's; of several
+            runs, whose scorers may be different ones, the first one's.
         system: pictures that scored higher than the naive ones, with the prompts they were drawn from.
         dropped: how many results were left out, by reason.
     """
@@ -46,9 +47,10 @@ class Lessons:
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Lessons") -> "Lessons":
+        first = {one.prompt: one for one in (*other.preferred, *self.preferred)}
         return Lessons(
             tuple(dict.fromkeys((*self.pairs, *other.pairs))),
-            (*self.preferred, *other.preferred),
+            tuple(first.values()),
             (*self.system, *other.system),
             Counter(self.dropped) + Counter(other.dropped),
         )

@@ -2,6 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -12,14 +14,15 @@ from core.errors import BadInput
 from core.records import NAIVE
 from core.text import content_words, phrases
 from experiments.suites.bench import Bench
-from experiments.suites.config import RowSpec
+from experiments.suites.config import spec_of
 from experiments.suites.labels import reward_models
 from experiments.suites.rows import row_of
 from experiments.suites.sheets import Shown
-from experiments.suites.sources import own_categories
+from experiments.suites.sources import place_of
 from experiments.suites.table import Case, Outcome, by_group, differences, mean_of
 from experiments.suites.world import TRUTH, levels_of, style_of, subject_of
 from refiner.answer import share_kept
+from refiner.constraints import folder_categories
 
 Settings = Mapping[str, Any]
 Part = Callable[[Bench, Sequence[Case], Mapping[str, Shown], Settings], dict[str, Any]]
@@ -35,12 +38,13 @@ def constraints(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown],
     """
     few = _first(cases, settings["per_group"])
     prompts = [case.prompt for case in few]
-    known = sorted(own_categories(bench.home, settings["refiner"]))
+    spec = spec_of(bench.config, settings["refiner"])
+    known = sorted(folder_categories(Path(place_of(bench.home, spec, bench.tools.run))))
     naive, subsets, gains = shown[NAIVE].outcome, {}, {}
     bench.expected += 2 ** len(known) * len(few) * bench.config.seeds
     for wanted in _subsets(known):
         name = "+".join(wanted) or "none"
-        row = row_of(name, RowSpec(refiner=settings["refiner"], want=wanted))
+        row = row_of(name, replace(spec, want=wanted))
         answers, _, _ = bench.answers(row, prompts)
         scores = bench.scores(prompts, bench.pictures(prompts, answers, f"constraints {name}"))
         outcome = Outcome(name, NAIVE, "", few, [a["refined"] for a in answers], [a["error"] for a in answers], scores)
@@ -104,7 +108,7 @@ def detail(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown], sett
     by_level = [levels_of(case.prompt, settings["phrases"]) for case in few]
     found: dict[str, Any] = {}
     for refiner in settings["refiners"]:
-        row = row_of(refiner, RowSpec(refiner=refiner))
+        row = row_of(refiner, spec_of(bench.config, refiner))
         texts = {level: [scene[level] for scene in by_level] for level in by_level[0]}
         asked = [text for level in texts.values() for text in level]
         answers = iter(bench.answers(row, asked)[0])
@@ -180,11 +184,21 @@ def judges(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown], sett
     Settings: `row`, whose pictures are compared; `refiner`, one with text reward models, or "".
     """
     row = shown[settings["row"]]
-    return reward_models(bench.home, row.outcome, shown[row.outcome.against].outcome, settings["refiner"], TRUTH)
+    if settings["row"] not in shown:
+        raise BadInput(f"row {settings['row']} is not there; evaluate it too, or name another one")
+    place = place_of(bench.home, spec_of(bench.config, settings["refiner"]), None) if settings["refiner"] else ""
+    return reward_models(row.outcome, shown[row.outcome.against].outcome, place, TRUTH)
 
 
 PARTS: dict[str, Part] = {"constraints": constraints, "detail": detail, "unseen": unseen, "judges": judges}
 """Parts by name; their settings are tables of the suite's file."""
+
+
+class _Told(dict[str, Any]):
+    """Settings of a part; one that is missing is the user's error."""
+
+    def __missing__(self, key: str) -> Any:
+        raise BadInput(f"its settings have no {key!r}; see the part's description for what it needs")
 
 
 def run_parts(bench: Bench, cases: Sequence[Case], shown: Sequence[Shown]) -> dict[str, Any]:
@@ -199,8 +213,8 @@ def run_parts(bench: Bench, cases: Sequence[Case], shown: Sequence[Shown]) -> di
         if name not in PARTS:
             raise BadInput(f"parts: got {name!r}, expected some of {', '.join(PARTS)}; correct the suite's file")
         try:
-            found[name] = PARTS[name](bench, cases, by_name, bench.config.settings.get(name, {}))
-        except (BadInput, KeyError) as error:
+            found[name] = PARTS[name](bench, cases, by_name, _Told(bench.config.settings.get(name, {})))
+        except BadInput as error:
             found[name] = {"missing": str(error)}
             bench.progress.note(f"warning: part {name} is left out: {error}")
     return found

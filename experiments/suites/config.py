@@ -114,6 +114,11 @@ def _read(path: Path) -> SuiteConfig:
     return replace(base, **changes)
 
 
+def spec_of(config: SuiteConfig, name: str) -> RowSpec:
+    """Return the row of a name; a refiner that is no row of the suite is one by its own name."""
+    return config.rows.get(name, RowSpec(refiner=name))
+
+
 def with_flags(config: SuiteConfig, given: Mapping[str, Any]) -> SuiteConfig:
     """Return a suite with the fields that were given (None or empty = not given)."""
     changes: dict[str, Any] = {key: value for key, value in given.items() if value}

@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from bandit.bootstrap import bootstrap_mean
-from experiments.answers import find_refiner
 from experiments.suites.table import Outcome, mean_of
 from experiments.suites.world import chance_of
 
@@ -19,8 +18,8 @@ class Pair(NamedTuple):
     score: tuple[float, float]
 
 
-def reward_models(home: Path, row: Outcome, naive: Outcome, refiner: str, truth: str) -> dict[str, Any]:
-    """Return how well scorers and text reward models agree with the annotator on prompts that none was trained on.
+def reward_models(row: Outcome, naive: Outcome, refiner: str, truth: str) -> dict[str, Any]:
+    """Return how well scorers and text reward models agree with the annotator: held out if the row's prompts are.
 
     `pictures`: all pairs of pictures of one prompt, of the naive and the refined text. `texts`: naive against refined
     text, by the mean over their pictures; only here can text reward models say anything. `accuracy`: share of pairs in
@@ -28,10 +27,9 @@ def reward_models(home: Path, row: Outcome, naive: Outcome, refiner: str, truth:
     `ceiling`: what the truth itself would reach there.
 
     Args:
-        home: folder of all runs.
         row: refined prompts.
         naive: their naive ones.
-        refiner: a refiner with text reward models; "" = none.
+        refiner: folder of a refiner with text reward models; "" = none.
         truth: the annotator's name among the scorers.
     """
     labels = row.scores[truth], naive.scores[truth]
@@ -40,7 +38,7 @@ def reward_models(home: Path, row: Outcome, naive: Outcome, refiner: str, truth:
     texts = {
         name: _agreement(row, _texts(labels, _means(row.scores[name]), _means(naive.scores[name]))) for name in scorers
     }
-    for name, read in _readers(home, refiner).items():
+    for name, read in _readers(refiner).items():
         prompts = [case.prompt for case in row.cases]
         refined = [text or prompt for text, prompt in zip(row.refined, prompts, strict=True)]
         texts[f"text:{name}"] = _agreement(row, _texts(labels, read(prompts, refined), read(prompts, prompts)))
@@ -103,10 +101,10 @@ def _right(pair: Pair) -> float:
 Reader = Callable[[Sequence[str], Sequence[str]], list[float]]
 
 
-def _readers(home: Path, refiner: str) -> Mapping[str, Reader]:
+def _readers(refiner: str) -> Mapping[str, Reader]:
     """Return a refiner's text reward models by name."""
     if not refiner:
         return {}
     from refiner.text_reward import load_text_rewards
 
-    return {name: model.scores for name, model in load_text_rewards(Path(find_refiner(home, refiner))).items()}
+    return {name: model.scores for name, model in load_text_rewards(Path(refiner)).items()}

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from core.errors import BadInput
 from core.records import NAIVE
-from experiments.answers import find_refiner
 from experiments.folder import existing_folder
 from experiments.result import finished
 from experiments.status import reading
 from experiments.suites import sources
 from experiments.suites.cases import professional_prompts
-from experiments.suites.config import RowSpec, SuiteConfig
+from experiments.suites.config import RowSpec, SuiteConfig, spec_of
 from experiments.suites.sources import Answering, Tools
 from experiments.suites.table import Case
 from refiner import RELEASED
@@ -64,7 +63,7 @@ def make_rows(
     """
     if run is not None:
         finished(existing_folder(home, run))
-    specs = {name: config.rows.get(name, RowSpec(refiner=name)) for name in wanted} if wanted else dict(config.rows)
+    specs = {name: spec_of(config, name) for name in wanted} if wanted else dict(config.rows)
     specs.setdefault(NAIVE, RowSpec())
     rows: list[Row] = [Row(NAIVE, sources.naive)]
     missing = []
@@ -94,13 +93,13 @@ def _lacking(name: str, spec: RowSpec, home: Path, run: str | None) -> Missing |
         return Missing(name, "no run is named", f"brushup optimize --run NAME --home {home}, then give --run NAME")
     if not spec.refiner or (spec.refiner.partition("=")[0] in RELEASED and not spec.train):
         return None
-    place = Path(find_refiner(home, sources.refiner_name(spec, run)))
+    place = Path(sources.place_of(home, spec, run))
     if (place / MANIFEST_FILE).is_file() or not (spec.train or _is_name(spec.refiner)):
         return None
     advice = spec.train or f"brushup train REFINER --out HOME/refiners/{spec.refiner}"
     words = {"HOME": shlex.quote(str(home)), "RUN": shlex.quote(run or "NAME")}
     command = re.sub("HOME|RUN", lambda found: words[found.group()], advice)
-    return Missing(name, f"no refiner {sources.refiner_name(spec, run)} in {home / 'refiners'}", command)
+    return Missing(name, f"no refiner {place.name} in {home / 'refiners'}", command)
 
 
 def _is_name(refiner: str) -> bool:

@@ -22,7 +22,7 @@ from experiments.wiring import agent_settings, first_instructions, load_chat, op
 from graph.workbench import INITIAL
 from prompt_db.cache_store import CacheStore
 from prompt_db.ledger import Ledger
-from refiner.constraints import AUTO, Categories, Wishes, automatic, folder_categories
+from refiner.constraints import AUTO, Wishes, automatic, folder_categories
 
 
 @dataclass
@@ -106,19 +106,14 @@ def naive(tools: Tools) -> AbstractContextManager[Answering]:  # noqa: ARG001 - 
 @contextmanager
 def trained(tools: Tools, spec: RowSpec) -> Iterator[Answering]:
     """Ask a trained refiner, with the row's wishes."""
-    name = refiner_name(spec, tools.run)
-    wishes = automatic(own_categories(tools.home, name)) if spec.want == ALL else Wishes(_terms(spec.want))
-    with trained_source(tools.home, name, wishes, 1, tools.config.seed) as source:
+    place = place_of(tools.home, spec, tools.run)
+    wishes = automatic(folder_categories(Path(place))) if spec.want == ALL else Wishes(_terms(spec.want))
+    with trained_source(tools.home, place, wishes, 1, tools.config.seed) as source:
         yield Answering(source)
 
 
 def _terms(want: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return dict.fromkeys(want, (AUTO,))
-
-
-def own_categories(home: Path, refiner: str) -> Categories:
-    """Return the categories of terms that a trained refiner knows: its own, or those that come with brushup."""
-    return folder_categories(Path(find_refiner(home, refiner)))
 
 
 @contextmanager
@@ -164,7 +159,8 @@ def best_of_run(tools: Tools) -> Iterator[Answering]:
                 [found] = await opened.refiner.refine([prompt], seed=opened.seed(prompt))
             return found
 
-        identity = digest([folder.name, arm.id, arm.text, agents.model_dump(mode="json")])
+        told = [config.model_dump(mode="json"), agents.model_dump(mode="json")]
+        identity = digest([folder.name, arm.id, arm.text, *told])
         yield _asking(f"{agents.llm}, run {folder.name}, instruction {arm.id}: {arm.text}", identity, one, chat)
 
 
@@ -180,6 +176,7 @@ def _asking(label: str, identity: str, one: Callable[[str], Awaitable[Refinement
     return Answering(Source(label, identity, ask), calls)
 
 
-def refiner_name(spec: RowSpec, run: str | None) -> str:
-    """Return the name of a row's refiner, that of the run filled in."""
-    return spec.refiner.replace("RUN", run or "")
+def place_of(home: Path, spec: RowSpec, run: str | None) -> str:
+    """Return where a row's refiner is: in the home alone if the suite trains it; a shipped one has its own recipe."""
+    name = spec.refiner.replace("RUN", run or "")
+    return str(home / "refiners" / name) if spec.train else find_refiner(home, name)

@@ -19,7 +19,12 @@ pytestmark = pytest.mark.slow
 
 
 def score(delta: float) -> dict[str, Any]:
-    return {"label": "tiny", "scores": {"hps": {"delta": delta, "ci95": [delta - 1, delta + 1]}}}
+    return {
+        "label": "tiny",
+        "prompts": 4,
+        "failed": 0,
+        "scores": {"hps": {"delta": delta, "ci95": [delta - 1, delta + 1]}},
+    }
 
 
 TABLE = {"optimised": "hps", "rows": {"optimised": score(4.0), "mine": score(3.0), "worse": score(-1.0)}}
@@ -28,7 +33,11 @@ TABLE = {"optimised": "hps", "rows": {"optimised": score(4.0), "mine": score(3.0
 def test_gain_kept_is_a_share_of_the_other_gain() -> None:
     found = gain_kept(TABLE, "mine", "optimised", "tiny")
     assert found["gain_kept"] == 0.75
-    assert found["gains"]["optimised"] == {"delta": 4.0, "ci95": [3.0, 5.0]}
+    assert found["gains"]["optimised"] == {"delta": 4.0, "ci95": [3.0, 5.0], "failed": 0.0}
+    half = {**TABLE["rows"]["mine"], "failed": 2}
+    assert (
+        gain_kept({**TABLE, "rows": {**TABLE["rows"], "mine": half}}, "mine", "optimised", "tiny")["gain_kept"] == 0.375
+    )
     with pytest.raises(BadInput, match="no row 'prip' with hps; its rows: optimised, mine, worse"):
         gain_kept(TABLE, "prip", "optimised", "tiny")
     with pytest.raises(BadInput, match="row 'worse' gains -1, expected more than 0"):

@@ -14,6 +14,7 @@ from experiments.training.config import TrainingConfig
 from prompt_db.prompt_pairs import PromptPair
 from prompt_db.run_store import RunStore
 from refiner import load_refiner, read_manifest
+from refiner.prip.data import PromptPicture
 from tests.cli.conftest import Brushup, write_toml
 from tests.experiments.test_train import PIVOT, TINY
 
@@ -61,6 +62,13 @@ def test_what_another_run_holds_out_is_not_learned(warm: Path) -> None:
     assert not hidden & {picture.prompt for picture in found.preferred}
     assert not {p.prompt for p in found.system} - {p.prompt for p in free.system}
     assert found.dropped["held out by another run"] > 0
+
+
+def test_of_several_runs_a_prompt_has_the_picture_of_the_first() -> None:
+    first = Lessons(preferred=(PromptPicture("boat", Path("a.png")),))
+    second = Lessons(preferred=(PromptPicture("boat", Path("b.png")), PromptPicture("cat", Path("c.png"))))
+    found = {one.prompt: one.path.name for one in (first + second).preferred}
+    assert found == {"boat": "a.png", "cat": "c.png"}
 
 
 def test_pairs_have_one_form() -> None:

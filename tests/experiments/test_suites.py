@@ -14,6 +14,7 @@ import refiner
 from core.errors import BadInput, BudgetReached
 from core.progress import Silent
 from core.records import Refinement, RenderRequest
+from experiments.answers import find_refiner
 from experiments.suites import labels
 from experiments.suites.ablation import PARTS, effects
 from experiments.suites.bench import Order, picture_seed
@@ -25,7 +26,7 @@ from experiments.suites.run import STYLES, run_suite
 from experiments.suites.table import Case, Outcome, Values
 from experiments.suites.world import levels_of, style_of
 from experiments.training.config import load_training
-from miniworld import CORPUS, PROMPTS
+from miniworld import CORPUS, PROMPTS, REFINERS
 from miniworld.grammar import parse, split_of
 from prompt_db.caps import Caps
 from refiner.folder import Manifest, writing
@@ -252,6 +253,19 @@ def test_shipped_suites(name: str, tmp_path: Path) -> None:
     assert wanted <= set(config.rows)
 
 
+def test_a_row_that_the_suite_trains_is_never_a_shipped_refiner(tmp_path: Path) -> None:
+    rows, missing = make_rows(load_suite("table"), tmp_path, None)
+    ready = {row.name for row in rows}
+    assert {"shipped-prip", "shipped-neuroprompts", "shipped-distilled"} <= ready
+    assert {"prip", "neuroprompts"} <= {lack.name for lack in missing}
+    assert not {"prip", "neuroprompts"} & ready
+    write_toy(tmp_path / "refiners/prip", "8k")
+    rows, missing = make_rows(load_suite("table"), tmp_path, None)
+    assert "prip" in {row.name for row in rows} - {lack.name for lack in missing}
+    assert find_refiner(tmp_path, "prip") == str(tmp_path / "refiners/prip")
+    assert find_refiner(tmp_path, "shipped/prip") == str(REFINERS / "prip")
+
+
 def test_one_file_builds_on_another() -> None:
     table, transfer = load_suite("table"), load_suite("transfer")
     assert transfer.rows == table.rows
@@ -354,10 +368,8 @@ def test_reward_models_against_the_annotator(monkeypatch: pytest.MonkeyPatch, tm
 
     better = one("pro", [(2.0, 3.0), (4.0, None)], [(20.0, 30.0), (40.0, None)], [(0.0, -1.0), (-2.0, None)])
     naive = one("naive", [(0.0, 1.0), (1.0, 2.0)], [(0.0, 10.0), (10.0, 20.0)], [(2.0, 1.0), (1.0, 0.0)])
-    monkeypatch.setattr(
-        labels, "_readers", lambda home, refiner: {"length": lambda prompts, texts: [len(t) for t in texts]}
-    )
-    found = reward_models(tmp_path, better, naive, "r", "truth")
+    monkeypatch.setattr(labels, "_readers", lambda refiner: {"length": lambda prompts, texts: [len(t) for t in texts]})
+    found = reward_models(better, naive, "r", "truth")
     assert set(found["pictures"]) == {"right", "wrong"}
     assert (found["pictures"]["right"]["pairs"], found["pictures"]["right"]["accuracy"]) == (6 + 3, 1.0)
     assert found["pictures"]["wrong"]["accuracy"] == 0.0
