@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from core.records import Refinement
 from core.seeding import derive_seed
-from refiner.clauses import Clause
-from refiner.constraints import Categories, Satisfaction, Wishes, clauses, satisfaction
+from refiner.clauses import Clause, Judge
+from refiner.constraints import Categories, Satisfaction, Wishes, clauses, laws, satisfaction
 from refiner.neurologic_config import NeuroLogic
 
 
@@ -31,7 +31,15 @@ class Asked:
 
     def clauses(self, prompt: str, seed: int) -> tuple[Clause, ...]:
         """Return what the answer to a prompt is asked to hold."""
-        return tuple(clauses(self.wishes, self.categories, seed=derive_seed("wishes", seed, prompt)))
+        return tuple(clauses(self.wishes, self.categories, prompt, seed=derive_seed("wishes", seed, prompt)))
+
+    def allows(self, prompt: str, refined: str) -> bool:
+        """Tell whether a whole refined prompt has no forbidden term more often than the user's prompt has it.
+
+        A search judges what a model writes. What is made of that can differ: repeated phrases are left out, and a
+        forbidden "red, sky" may meet there.
+        """
+        return all(Judge(laws(self.wishes, prompt)).verdict(refined).met)
 
     def satisfaction(self, refinement: Refinement, seed: int) -> list[Satisfaction]:
         """Return what became of the wishes for one refinement."""

@@ -6,6 +6,7 @@ bits, and with them, rarely, a choice between tokens that are equally likely).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from refiner.answer import prefix_of, share_kept
 from refiner.constraints import Wishes, folder_categories
 from refiner.folder import read_manifest
 from refiner.lm import load_pretrained, load_tokenizer, padded, placement
-from refiner.neurologic import NeuroLogic, Wanted, decode
+from refiner.neurologic import NeuroLogic, decode
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 from refiner.sampling import Context, Decoding, draw
 from refiner.trained import TrainedRefiner
@@ -96,10 +97,10 @@ class CausalRefiner(TrainedRefiner):
     def _searched(
         self, prompts: Sequence[str], inputs: dict[str, torch.Tensor], search: NeuroLogic, n: int, seed: int
     ) -> list[list[str]]:
-        wanted = [
-            Wanted(prefix_of(prompt) if self.prompting.continues else "", self.asked.clauses(prompt, seed))
-            for prompt in prompts
-        ]
+        result = self.prompting.result
+        prefixes = [prefix_of(prompt) if self.prompting.continues else "" for prompt in prompts]
+        asked = zip(prompts, prefixes, strict=True)
+        wanted = [self._wanted(prompt, seed, prefix, partial(result, prompt)) for prompt, prefix in asked]
         found = decode(self.model, self.tokenizer, inputs, wanted, search, n=n)
         return [[hypothesis.text for hypothesis in row] for row in found]
 
@@ -119,7 +120,8 @@ class CausalRefiner(TrainedRefiner):
         if kept:
             return [Refinement(prompt, text) for text in kept]
         if not any(results):
-            return [Refinement(prompt, error="the model answered nothing")]
+            lawful = " without a forbidden term" if self.wishes.must_not else ""
+            return [Refinement(prompt, error=f"the model answered nothing{lawful}")]
         return [Refinement(prompt, error=f"lost-subject: no answer keeps {least:.0%} of the prompt's meaningful words")]
 
 

@@ -1,7 +1,8 @@
 """Clauses: what a text must say, how often at most, and in which order. Pure; judged on text, never on tokens.
 
 A term occurs where its words stand on their own, whatever their case: "cat" is in "Cat, sitting" and in "cat-like", not
-in "category". Next to scripts that put no spaces between words (Chinese, Japanese, Korean, Thai) any place will do.
+in "category", and between its words there is spacing of any length. Next to scripts that put no spaces between words
+(Chinese, Japanese, Korean, Thai) any place will do.
 Occurrences are counted by where they begin, so that "oil" and "oil painting" in one clause count once.
 """
 
@@ -16,7 +17,8 @@ from core.errors import BadInput
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _LETTER = f"[^\\W_{_UNSPACED}]"
 _IS_LETTER = re.compile(_LETTER)
-_SPACE, _MOST_SPACES = r"\s{1,3}", 3
+_ODD_SPACE = re.compile(r"\s{2,}|[^\S ]")
+"""Spacing that is not a single space."""
 
 Span = tuple[int, int]
 """Begin and end of an occurrence, in characters."""
@@ -79,7 +81,7 @@ def _pattern(terms: tuple[str, ...]) -> re.Pattern[str]:
     spaced: list[str] = []
     unspaced: list[str] = []
     for term in sorted((" ".join(term.lower().split()) for term in terms), key=len):
-        body = _SPACE.join(re.escape(word) for word in term.split(" "))
+        body = r"\s+".join(re.escape(word) for word in term.split(" "))
         after = f"(?!{_LETTER})" if _IS_LETTER.match(term[-1]) else ""
         (spaced if _IS_LETTER.match(term[0]) else unspaced).append(body + after)
     alone = [f"(?<!{_LETTER})(?:{'|'.join(spaced)})"] if spaced else []
@@ -91,8 +93,8 @@ class Verdict:
     """What a text means for some clauses.
 
     Attributes:
-        text: the text, in lower case and without the bytes of an unfinished character at its end.
-        spans: for each clause, the occurrences of its terms.
+        text: the text, in lower case, with single spaces and without the bytes of an unfinished character at its end.
+        spans: for each clause, the occurrences of its terms in `text`.
         met: for each clause, whether the text meets it as it stands.
         broken: an upper bound is exceeded, whatever follows.
         doubtful: an upper bound is exceeded unless the last word goes on ("cat" before "egory").
@@ -114,12 +116,12 @@ class Judge:
 
     def __init__(self, clauses: Sequence[Clause], prefix: str = "") -> None:
         self.clauses = tuple(clauses)
-        self._given = len(prefix.lower())
+        self._given = len(_plain(prefix))
         self._longest = [max(map(_reach, clause.terms)) for clause in self.clauses]
 
     def verdict(self, text: str, shorter: Verdict | None = None) -> Verdict:
         """Judge a text that may go on. `shorter`, the verdict on what it continues, saves work and changes nothing."""
-        text = text.rstrip("\ufffd").lower()
+        text = _plain(text.rstrip("\ufffd"))
         spans = tuple(self._spans(i, text, shorter) for i in range(len(self.clauses)))
         ends = len(text) if text and _IS_LETTER.match(text[-1]) else len(text) + 1  # where a last word may go on
         certain = [[span for span in found if span[1] < ends] for found in spans]
@@ -166,6 +168,10 @@ class Judge:
 
 
 def _reach(term: str) -> int:
-    """Return how many characters decide whether a term occurs, from its first to the one behind it, at most."""
-    pieces = term.split()
-    return sum(map(len, pieces)) + _MOST_SPACES * (len(pieces) - 1) + 1
+    """Return how many characters of a plain text decide whether a term occurs, from its first to the one behind it."""
+    return len(" ".join(term.lower().split())) + 1
+
+
+def _plain(text: str) -> str:
+    """Return a text in lower case with single spaces; that of a text that goes on begins with it."""
+    return _ODD_SPACE.sub(" ", text.lower())

@@ -8,14 +8,14 @@ from a corpus (`categories_of`). Importing this module costs nothing (no torch).
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
 from core.errors import BadInput
 from core.seeding import generator
 from core.text import content_words, phrases, unique
-from refiner.clauses import Clause, contains, must, must_not
+from refiner.clauses import Clause, contains, must, must_not, occurrences
 
 CATEGORIES_FILE = "categories.json"
 CATEGORIES = ("style", "artist", "format", "booster", "vibe", "perspective")
@@ -35,7 +35,7 @@ class Wishes:
     Attributes:
         chosen: by category, terms of which one is wanted; `AUTO` stands for all terms of the category.
         must: terms that are all wanted.
-        must_not: terms none of which may be produced.
+        must_not: terms none of which may be produced; one that the user's prompt has may stay.
         per_category: terms drawn at random for each `AUTO`, as NeuroPrompts draws one; 0 = all, and the model chooses.
     """
 
@@ -59,8 +59,8 @@ def automatic(categories: Categories, per_category: int = 0) -> Wishes:
     return Wishes(dict.fromkeys(categories, (AUTO,)), per_category=per_category)
 
 
-def clauses(wishes: Wishes, categories: Categories, *, seed: int = 0) -> list[Clause]:
-    """Return the clauses of a wish: one a chosen category, one a term that must or must not occur.
+def clauses(wishes: Wishes, categories: Categories, prompt: str = "", *, seed: int = 0) -> list[Clause]:
+    """Return the clauses of a wish for a prompt: one a chosen category, one a term that must or must not occur.
 
     Raises:
         BadInput: an empty term, a wanted term that holds a forbidden one, or a category without a term that is left.
@@ -77,7 +77,13 @@ def clauses(wishes: Wishes, categories: Categories, *, seed: int = 0) -> list[Cl
                 f"constraint {clause.label} {', '.join(clause.terms)!r}: got terms that hold a forbidden one "
                 f"({', '.join(forbidden)}), expected no contradiction; change --must-not"
             )
-    return found + [must_not(term) for term in forbidden]
+    return found + laws(wishes, prompt)
+
+
+def laws(wishes: Wishes, prompt: str = "") -> list[Clause]:
+    """Return the clauses of the terms that must not occur: none more often than in the user's own prompt."""
+    found = [must_not(term) for term in unique(wishes.must_not)]
+    return [replace(law, at_most=len(occurrences(law.terms, prompt))) for law in found]
 
 
 def _terms(category: str, terms: Sequence[str], categories: Categories, wishes: Wishes, seed: int) -> list[str]:

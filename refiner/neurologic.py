@@ -35,8 +35,9 @@ def decode(
 ) -> list[list[Hypothesis]]:
     """Return for each prompt at most `n` continuations with different texts, best first; at least one, perhaps empty.
 
-    No continuation breaks an upper bound (`Clause.at_most`). With a beam as wide as the space of continuations and
-    without `early_stop` the result is exactly the best of them, whatever the tolerance and the look-ahead.
+    None breaks an upper bound (`Clause.at_most`), and all are allowed (`Wanted.allows`) but the empty one when nothing
+    else is. With a beam as wide as the space of continuations and without `early_stop` the result is exactly the best
+    of them, whatever the tolerance and the look-ahead.
 
     Args:
         model: a causal language model of transformers, in evaluation mode.

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +20,12 @@ class Wanted:
     Attributes:
         prefix: the text that the result begins with: the end of the model's input, or "" after a template.
         clauses: judged on prefix + continuation.
+        allows: whether a continuation that has ended may be a result; None = any may.
     """
 
     prefix: str = ""
     clauses: tuple[Clause, ...] = ()
+    allows: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Search:
         self.barred = vocabulary.barred
         self.live: list[Node] = []
         self._vocabulary, self._settings, self._n = vocabulary, settings, n
-        self._prefix = wanted.prefix
+        self._prefix, self._allows = wanted.prefix, wanted.allows
         self._prefix_ids = vocabulary.ids(wanted.prefix)
         self._skip = len(vocabulary.texts([self._prefix_ids])[0])
         self._judge = Judge(wanted.clauses, wanted.prefix)
@@ -181,10 +183,12 @@ class Search:
                 self._end(parents[place], len(parents[place].tokens) + 1, logprob)
 
     def _end(self, node: Node, count: int, logprob: float, *, ended: bool = True) -> None:
-        """Record a node's text as a result, unless a bound forbids it or a better node has the same text."""
+        """Record a node's text as a result, unless that is not allowed or a better node has the same text."""
         if node.verdict.broken or node.verdict.doubtful or logprob == -math.inf:
             return
         text = node.text.rstrip("\ufffd") if ended else self._whole_phrases(node)
+        if self._allows is not None and not self._allows(text):
+            return
         result = Hypothesis(text, node.tokens, logprob, self._score(logprob, count), node.verdict.met, ended)
         known = self._ended.get(text)
         if known is None or _order(result) < _order(known):

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,7 +15,7 @@ from refiner.asked import Asked
 from refiner.batches import SEARCHED, WRITTEN, in_batches
 from refiner.constraints import Categories, Satisfaction, Wishes, read_categories
 from refiner.folder import Manifest
-from refiner.neurologic import NeuroLogic
+from refiner.neurologic import NeuroLogic, Wanted
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,6 +57,10 @@ class TrainedRefiner(ABC):
     def asked(self) -> Asked:
         """The wishes, with the terms that they may choose from."""
         return Asked(self.wishes, self.categories)
+
+    def _wanted(self, prompt: str, seed: int, prefix: str, whole: Callable[[str], str]) -> Wanted:
+        """Return what a search looks for; `whole` makes the refined prompt from what follows the prefix."""
+        return Wanted(prefix, self.asked.clauses(prompt, seed), lambda text: self.asked.allows(prompt, whole(text)))
 
     async def refine(self, prompts: Sequence[str], *, seed: int) -> list[Refinement]:
         """See `core.interfaces.Refiner`. A prompt without a word or character to draw fails."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -11,7 +12,7 @@ from refiner.answer import join, prefix_of, share_kept, tidy
 from refiner.constraints import Wishes, folder_categories
 from refiner.folder import MANIFEST_FILE, read_manifest
 from refiner.lm import placement
-from refiner.neurologic import NeuroLogic, Wanted, decode
+from refiner.neurologic import NeuroLogic, decode
 from refiner.prip.answering import Answering
 from refiner.prip.model import Prip, from_pretrained
 from refiner.sampling import Decoding, draw
@@ -79,7 +80,10 @@ class PripRefiner(TrainedRefiner):
         context, decoder, how = self.prip.context(prompts, prefixes), self.prip.decoder, self.answering
         if search := self.search:
             asked = zip(prompts, prefixes, strict=True)
-            wanted = [Wanted(prefix, self.asked.clauses(prompt, seed)) for prompt, prefix in asked]
+            wanted = [
+                self._wanted(prompt, seed, prefix, partial(join, prompt) if prefix else tidy)
+                for prompt, prefix in asked
+            ]
             inputs = {"inputs_embeds": context.embeds, "attention_mask": context.mask}
             found = decode(decoder.lm, decoder.tokenizer, inputs, wanted, search, n=n)
             return [[_Said(one.rank, one.text) for one in row] for row in found]

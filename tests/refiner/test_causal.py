@@ -9,6 +9,7 @@ import torch
 
 from core.errors import BadInput
 from core.interfaces import Refiner
+from core.records import Refinement
 from refiner import load_refiner
 from refiner.causal import CausalRefiner, generate, load_released
 from refiner.constraints import AUTO, Wishes
@@ -18,6 +19,7 @@ from refiner.neurologic import NeuroLogic
 from refiner.prompting import STYLES, Generation, Prompting
 from refiner.sft import save_causal
 from refiner.tokenizer import train_tokenizer
+from tests.refiner.tiny_lm import tiny_gpt2, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 CORPUS = [
@@ -132,6 +134,41 @@ def test_wishes_are_met_and_reported(parts: tuple) -> None:
     assert found.text.count("boat") == 1  # the user's own, which is not taken away
     with pytest.raises(BadInput, match="forbidden"):
         own.wishing(Wishes(must=("a cat",), must_not=("cat",)))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["continues", "replaces"])
+def talker(request: pytest.FixtureRequest) -> CausalRefiner:
+    """Return a refiner whose variants are all that can be said in four tokens."""
+    tokenizer = tiny_tokenizer([",", " ,", " red", " blue", " sky"])
+    everything = NeuroLogic(beam=800, max_tokens=4, min_tokens=0, no_repeat_ngram=0, early_stop=False)
+    form = Prompting(" {prompt},", continues=True) if request.param else Prompting(" {prompt}")
+    return CausalRefiner(tiny_gpt2(len(tokenizer)), tokenizer, replace(form, search=everything))
+
+
+def variants(refiner: CausalRefiner, prompt: str) -> list[str]:
+    [rows] = asyncio.run(refiner.variants([prompt], 800, seed=0))
+    return [row.text or row.error for row in rows]
+
+
+def test_a_forbidden_term_that_only_the_finished_answer_would_have_is_not_answered(talker: CausalRefiner) -> None:
+    free, bound = (variants(own, "red") for own in (talker, talker.wishing(Wishes(must_not=("blue, sky",)))))
+    assert any("blue, sky" in text for text in free)
+    assert bound == [text for text in free if "blue, sky" not in text]  # the next best take their place, in order
+
+
+def test_the_users_own_words_may_stay_once_although_forbidden(talker: CausalRefiner) -> None:
+    own = talker.wishing(Wishes(must_not=("red", "sky")))
+    found = variants(own, "red")
+    assert max(text.count("red") for text in found) == 1
+    assert not any("sky" in text for text in found)
+    [kept] = [text for text in found if text == ("red, blue" if talker.prompting.continues else "red blue")]
+    assert [row.met for row in own.satisfaction(Refinement("red", kept), 0)] == [False, True]  # told, as it is there
+
+
+def test_an_answer_that_no_law_allows_fails_with_its_reason(talker: CausalRefiner) -> None:
+    mute = talker.wishing(Wishes(must_not=("red", "blue", "sky")))
+    left = {True: ["sun"], False: ["the model answered nothing without a forbidden term"]}
+    assert variants(mute, "sun") == left[talker.prompting.continues]
 
 
 def test_wishes_work_for_a_model_that_has_no_search(parts: tuple) -> None:

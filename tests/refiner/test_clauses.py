@@ -12,7 +12,7 @@ from refiner.clauses import Clause, Judge, contains, must, must_not, occurrences
     ("term", "text", "times"),
     [
         ("cat", "Cat, a cat; category, concat, CAT-like", 3),
-        ("oil painting", "oil  painting, oil\npainting, oilpainting", 2),
+        ("oil painting", "oil  painting, oil\n\t    painting, oilpainting", 2),
         ("ukiyo-e", "Ukiyo-e print, ukiyo e", 1),
         ("1/2", "f1/2, 1/25, 1/2", 1),
         ("猫", "黑猫在海边，猫", 2),
@@ -44,6 +44,9 @@ def test_what_the_prefix_says_counts_and_cannot_be_unsaid() -> None:
     judge = Judge([must("cat"), must_not("dog")], "a cat and a dog,")
     assert judge.verdict("a cat and a dog, oil").met == (True, True)
     assert judge.verdict("a cat and a dog, a dog,").broken
+    spaced = Judge([must_not("dog")], "a cat \t         and a dog,")
+    assert spaced.verdict("a cat \t         and a dog, oil").met == (True,)
+    assert spaced.verdict("a cat \t         and a dog, dog,").broken
 
 
 def test_ordered_clauses_are_met_one_after_the_other() -> None:
@@ -65,7 +68,7 @@ def test_counts() -> None:
 
 def test_judging_step_by_step_is_judging_at_once() -> None:
     rng = random.Random(0)  # noqa: S311
-    pieces = ["cat", "egory", " ", "oil", "  ", "painting", ",", "é", "\ufffd", "A", "猫", "-"]
+    pieces = ["cat", "egory", " ", "oil", "      ", "\n", "painting", ",", "é", "\ufffd", "A", "猫", "-"]
     clauses = [must("oil painting", "cat"), must_not("painting", "a"), Clause(("猫", "cat"), 0, 2), must("cat-oil")]
     for _ in range(40):
         judge, text, verdict = Judge(clauses), "", None

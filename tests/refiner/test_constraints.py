@@ -42,6 +42,17 @@ def test_wishes_become_clauses() -> None:
     assert automatic(KNOWN).chosen == {"style": (AUTO,), "vibe": (AUTO,), "format": (AUTO,)}
 
 
+def test_what_the_users_own_prompt_says_is_forbidden_beyond_that_only() -> None:
+    found = clauses(Wishes(must_not=("cat", "oil   painting", "dog")), KNOWN, "a cat and a Cat, oil painting, category")
+    assert [(law.terms, law.at_least, law.at_most) for law in found] == [
+        (("cat",), 0, 2),
+        (("oil   painting",), 0, 1),
+        (("dog",), 0, 0),
+    ]
+    with pytest.raises(BadInput, match="expected terms that say something"):
+        clauses(Wishes(must_not=(" ",)), KNOWN, "a cat")
+
+
 def test_terms_are_drawn_by_seed() -> None:
     wishes = automatic(KNOWN, per_category=1)
     drawn = [clauses(wishes, KNOWN, seed=seed) for seed in (1, 1, 2, 3, 4, 5)]

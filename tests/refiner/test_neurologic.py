@@ -136,6 +136,18 @@ def test_narrow_beams_keep_the_laws_and_meet_what_they_say_they_meet(seed: int) 
         assert not any(exceeds(clause, " cat", text) for clause in clauses)
 
 
+def test_what_is_not_allowed_gives_way_to_the_next_best() -> None:
+    model, ids = tiny_gpt2(len(TOKENIZER), seed=3), torch.tensor([TOKENIZER.encode(" ink")])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    best = [row for _, _, row in brute_force(model, " ink", [], EXACT)[:3]]
+    refused = "".join(PIECES[token - 1] for token in best[1])
+    wanted = [Wanted(" ink", (), lambda text: text != refused), Wanted(" ink", (), lambda _: False)]
+    both = {key: value.repeat(2, 1) for key, value in inputs.items()}
+    [left, nothing] = decode(model, TOKENIZER, both, wanted, EXACT, n=2)
+    assert [result.tokens for result in left] == [best[0], best[2]]
+    assert [result.text for result in nothing] == [""]
+
+
 def test_wanted_terms_are_met_where_plain_beam_search_never_says_them() -> None:
     model = tiny_gpt2(len(TOKENIZER), seed=1)
     settings = NeuroLogic(beam=3, max_tokens=8, min_tokens=2)
