@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -85,15 +86,15 @@ def _last(row: Mapping[str, Any]) -> Sequence[str]:
 
 def _styles(renderer: str, rows: Mapping[str, Any], scorer: str) -> Table:
     scale = scale_of(scorer)
-    styles = [style for style in next(iter(rows.values())) if style != "average"]
-    cells = [
-        (
-            name,
-            *(f"{scale * row[style]['mean']:.2f} ± {scale * row[style]['chunk_sd']:.2f}" for style in styles),
-            f"{scale * row['average']:.2f}",
-        )
-        for name, row in rows.items()
-    ]
+    styles = [style for style in dict.fromkeys(chain.from_iterable(rows.values())) if style != "average"]
+
+    def mean(found: Mapping[str, float] | None) -> str:
+        return "-" if found is None else f"{scale * found['mean']:.2f} ± {scale * found['chunk_sd']:.2f}"
+
+    def average(value: float | None) -> str:
+        return "-" if value is None else f"{scale * value:.2f}"
+
+    cells = [(name, *(mean(row.get(style)) for style in styles), average(row["average"])) for name, row in rows.items()]
     title = f"{renderer}: mean {scorer}{' x 100' if scale != 1 else ''} a style"
     return _plain(title, ("row", *styles, "average"), cells)
 

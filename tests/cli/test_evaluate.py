@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from refiner.folder import Manifest, writing
 from tests.cli.conftest import Brushup
 from tests.experiments.test_suites import home, world
 
@@ -92,11 +93,28 @@ def test_the_benchmark(brushup: Brushup, home: Path) -> None:
     assert "average" in told.out
 
 
+@pytest.mark.parametrize(("asked", "cells"), [("{} a", ["0.", "0.", "0.", "-", "0."]), ("photo {}", ["-"] * 5)])
+def test_a_benchmark_that_a_row_answers_in_part_or_not_at_all(
+    brushup: Brushup, home: Path, asked: str, cells: list[str]
+) -> None:
+    for style in ("anime", "concept-art", "paintings", "photo"):
+        (home / f"{style}.json").write_text(json.dumps([asked.format(style)]))
+    with writing(home / "refiners/half", Manifest("failing", "half", "CC0", settings={"phrases": ["8k"]})):
+        pass  # it fails where a prompt says "photo"
+    (home / "own.toml").write_text('[rows.half]\nrefiner = "half"\n[rows.prip]\nrefiner = "prip"')
+    flags = ("--suite", "hpsv2", "--prompts", home, "--config", home / "own.toml", "--seeds", 2, "--home", home)
+    told = brushup("evaluate", *flags)
+    assert told.code == 0, told.err
+    styles = told.out.split("a style")[1]
+    shown = [cell.strip() for line in styles.splitlines() if "│ half" in line for cell in line.split("│")[2:-1]][:5]
+    assert [cell[: len(start)] for cell, start in zip(shown, cells, strict=True)] == cells
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
         (("--suite", "tables"), ("--suite", "table, ablation, transfer, hpsv2")),
-        (("--rows", "nobody"), ("--rows nobody", "brushup train")),
+        (("--rows", "nobody"), ("--rows nobody", "neither a row nor a refiner")),
         (("--rows", "promptist"), ("--rows promptist", "brushup train promptist")),
         (("--run", "none"), ("none",)),
         (("--split", "train"), ("--split", "test, validation")),
