@@ -1,19 +1,23 @@
 """The bench of an evaluation: answers, pictures and scores of one row after another, all kept in the home's cache."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import miniworld
+from core.errors import BadInput
 from core.interfaces import Renderer, Scorer
 from core.progress import Progress
 from core.records import RenderRequest
 from core.seeding import derive_seed
+from core.text import digest
 from experiments.answers import Row as Answer
 from experiments.drawing import Drawing, open_drawing
+from experiments.folder import read_json, write_json
 from experiments.suites.answering import answered
 from experiments.suites.config import SuiteConfig
 from experiments.suites.rows import Row
@@ -165,6 +169,7 @@ def open_bench(
         BadInput: a model cannot be loaded.
     """
     folder = home / "evaluations" / order.name
+    claim(folder, config, order)
     with open_drawing(home, folder / "ledger.db", lambda: load_models(config), order.caps) as table:
         of_world = all(style_of(case.prompt) for case in cases)
         tools = Tools(
@@ -173,6 +178,22 @@ def open_bench(
         scorers = [*table.scorers, *(WORLD_SCORERS if of_world else ())]
         expected = config.seeds * sum(len(row.cases or cases) for row in rows)
         yield Bench(config, home, folder, tools, table, scorers, progress, expected)
+
+
+def claim(folder: Path, config: SuiteConfig, order: Order) -> None:
+    """Note in an evaluation's folder what it is of; its ledger and its files are of one evaluation.
+
+    Raises:
+        BadInput: the folder is of another evaluation.
+    """
+    asked = {key: value for key, value in asdict(order).items() if key not in ("name", "caps")}
+    read = order.prompts.read_bytes().hex() if order.prompts and order.prompts.is_file() else ""
+    found = digest(json.loads(json.dumps([asdict(config), asked, read], default=str)))
+    note = folder / "order.json"
+    if note.is_file() and read_json(note)["digest"] != found:
+        raise BadInput(f"{folder} holds another evaluation (other rows, prompts or settings); give another --name")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(note, {"digest": found})
 
 
 def load_models(config: SuiteConfig) -> tuple[Renderer, Sequence[Scorer]]:

@@ -69,6 +69,9 @@ def make_rows(
     missing = []
     for name, spec in specs.items():
         lack = _lacking(name, spec, home, run)
+        if lack and wanted and name not in config.rows:
+            known = ", ".join(config.rows)
+            raise BadInput(f"--rows {name}: got neither a row nor a refiner; expected some of {known}, or a refiner")
         if lack and wanted:
             raise BadInput(f"--rows {name}: {lack.what}; make it first: {lack.command}")
         if lack:
@@ -78,12 +81,13 @@ def make_rows(
     return rows, missing
 
 
-def commands_to_train(home: Path, config: SuiteConfig, run: str | None) -> list[str]:
-    """Return the commands that train what a suite lacks, each once, in the order of its rows.
+def commands_to_train(home: Path, config: SuiteConfig, run: str | None, wanted: Sequence[str] = ()) -> list[str]:
+    """Return the commands that train what a suite (or some rows of it) lacks, each once, in the order of its rows.
 
     Without a run those that learn from one are left out.
     """
-    specs = ((name, spec) for name, spec in config.rows.items() if spec.train and (run or "RUN" not in spec.train))
+    rows = config.rows if not wanted else {name: spec_of(config, name) for name in wanted}
+    specs = ((name, spec) for name, spec in rows.items() if spec.train and (run or "RUN" not in spec.train))
     lacks = (_lacking(name, spec, home, run) for name, spec in specs)
     return list(dict.fromkeys(lack.command for lack in lacks if lack))
 

@@ -49,4 +49,7 @@ def draw_sheet(folder: Path, row: Shown, naive: Shown) -> None:
 
 def _cell(one: Shown, place: int) -> Cell:
     text = one.outcome.refined[place]
+    naive = one.outcome.cases[place].prompt
+    if text and text != naive and text.startswith(naive):  # what was added is what a caption has room for
+        text = f"+ {text.removeprefix(naive).lstrip(' ,')}"
     return Cell(one.pictures[place][0], text or f"(failed) {one.outcome.errors[place]}")

@@ -73,8 +73,8 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def go(home: Path, config: SuiteConfig, *rows: str, **order: Any) -> dict[str, Any]:
-    return run_suite(home, config, Order("table", "table", rows, **order), Silent())
+def go(home: Path, config: SuiteConfig, *rows: str, name: str = "table", **order: Any) -> dict[str, Any]:
+    return run_suite(home, config, Order("table", name, rows, **order), Silent())
 
 
 def test_a_table(home: Path, world: Plain) -> None:
@@ -101,6 +101,15 @@ def test_a_table(home: Path, world: Plain) -> None:
     assert {line["refined"].endswith("sharp focus, 8k") for line in lines if line["row"] == "prip"} == {True}
     assert (folder / "sheets/prip.png").is_file()
     assert found["ledger"]["llm"] == 24
+
+
+def test_a_folder_is_of_one_evaluation(home: Path, world: Plain) -> None:
+    go(home, suite(), "prip", caps=Caps(max_renders=60))
+    before = (home / "evaluations/table/table.json").read_bytes()
+    with pytest.raises(BadInput, match=r"table holds another evaluation .* give another --name"):
+        go(home, suite(seeds=1), "prip")
+    assert (home / "evaluations/table/table.json").read_bytes() == before
+    go(home, suite(), "prip")
 
 
 def test_every_row_sees_the_same_seeds(home: Path, world: Plain) -> None:
@@ -158,7 +167,7 @@ def test_what_is_missing_is_named_with_its_command(home: Path, world: Plain) -> 
         "promptist": "brushup train promptist",
         "optimised": "brushup optimize --run NAME",
     }
-    for name in ("promptist", "optimised", "mine"):
+    for name in ("promptist", "optimised"):
         with pytest.raises(BadInput, match=f"--rows {name}.*brushup"):
             go(home, config, name)
 
@@ -170,7 +179,7 @@ def test_a_users_own_refiner_and_failures(home: Path, world: Plain) -> None:
     assert (row["failed"], row["errors"]) == (3, {"lost": 3})
     assert row["scores"]["red"]["n"] == 9
     write_toy(home / "elsewhere", "blurry")
-    assert str(home / "elsewhere") in go(home, suite(), str(home / "elsewhere"))["rows"]
+    assert str(home / "elsewhere") in go(home, suite(), str(home / "elsewhere"), name="other")["rows"]
 
 
 def test_prompts_of_a_file_have_no_truth_unless_they_are_the_miniworlds(home: Path, world: Plain) -> None:
@@ -190,7 +199,7 @@ def test_a_row_that_breaks_is_left_out_and_named(home: Path, world: Plain) -> No
     assert list(found["rows"]) == ["naive", "prip"]
     assert [row["row"] for row in found["failed"]] == ["promptist"]
     with pytest.raises(BadInput, match=r"refiner\.json"):
-        go(home, config, "promptist")
+        go(home, config, "promptist", name="other")
 
 
 def test_fresh_prompts_were_never_seen() -> None:
@@ -271,6 +280,21 @@ def test_one_file_builds_on_another() -> None:
     assert transfer.rows == table.rows
     assert (table.renderer, transfer.renderer) == ("miniworld", "miniworld:second")
     assert with_flags(table, {"seeds": 2, "scorers": ()}) == replace(table, seeds=2)
+
+
+def test_a_file_of_ones_own_builds_on_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('base = "table.toml"\nseeds = 1')
+    assert load_suite("table", tmp_path / "own.toml") == replace(load_suite("table"), seeds=1)
+    (tmp_path / "own.toml").write_text('base = "nosuch.toml"')
+    with pytest.raises(BadInput, match=r"base is 'nosuch.toml'; expected a file beside it, or one of table"):
+        load_suite("table", tmp_path / "own.toml")
+
+
+def test_what_some_rows_lack(tmp_path: Path) -> None:
+    [command] = commands_to_train(tmp_path, load_suite("table"), None, ["promptist"])
+    assert command.startswith("brushup train promptist")
+    with pytest.raises(BadInput, match="--rows nosuch: got neither a row nor a refiner; expected some of naive"):
+        make_rows(load_suite("table"), tmp_path, None, ["nosuch"])
 
 
 @pytest.mark.parametrize(
