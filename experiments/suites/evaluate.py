@@ -16,6 +16,8 @@ from experiments.suites.rows import Missing, Row
 from experiments.suites.sheets import Shown, draw_sheet
 from experiments.suites.table import Case, table
 
+FEW = 10
+"""Prompts below which a bootstrap's interval is too short to be told without a warning."""
 SPENT = ("render", "score", "llm", "tokens", "seconds")
 
 
@@ -49,6 +51,8 @@ def evaluate(
     """
     for lack in missing:
         progress.note(f"missing: {lack.name} ({lack.what}); make it: {lack.command}")
+    if len(cases) < FEW:
+        progress.note(f"warning: {len(cases)} prompts say little by their intervals; give {FEW} or more")
     with open_bench(home, config, order, rows, cases, progress) as bench:
         shown, failed = run_rows(bench, rows, cases, strict=bool(order.rows))
         found = {
