@@ -1,7 +1,7 @@
 """`brushup refine`: better prompts from a run's best instruction or from a trained refiner."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +11,25 @@ import typer
 from cli.options import HOME, ApiBase, Home, Json
 from cli.output import Bar, emit, say
 
+_NEEDS = {
+    "instruction": "run",
+    "llm": "run",
+    "api_base": "run",
+    "column": "file",
+    "renderer": "render",
+    "pictures": "render",
+}
+"""Options that say something about another one, and mean nothing without it."""
+_RIVALS = {
+    "refiner": ("run", "choose who answers"),
+    **dict.fromkeys(("style", "want", "must", "must_not"), ("run", "a run has its own words, ask a trained refiner")),
+    "prompts": ("file", "give one of them"),
+}
+"""Options that another one leaves no room for, with what to do."""
+
 
 def refine(  # noqa: PLR0913 - one parameter a flag is how typer declares a command
+    context: typer.Context,
     prompts: Annotated[list[str] | None, typer.Argument(help="Naive prompts; without any, lines of stdin.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Name of a completed run: its best instruction.")] = None,
     refiner: Annotated[
@@ -28,6 +45,7 @@ def refine(  # noqa: PLR0913 - one parameter a flag is how typer declares a comm
     must_not: Annotated[list[str] | None, typer.Option(help="A term that must not be added.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, max=64, help="Refinements a prompt, best first.")] = 1,
     file: Annotated[Path | None, typer.Option("--file", help="Prompts: txt, csv, tsv, json, jsonl.")] = None,
+    column: Annotated[str | None, typer.Option(help="With --file: the column, when it is not recognised.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="JSONL file; an unfinished one is gone on with. - is stdout.")
     ] = None,
@@ -45,9 +63,9 @@ def refine(  # noqa: PLR0913 - one parameter a flag is how typer declares a comm
     from experiments.answers import trained_source, wishes_of
     from experiments.refine import run_source
 
-    texts = _prompts(prompts or [], file)
     wishes = wishes_of(style or [], want or [], must or [], must_not or [])
-    _refuse_mixed(run, refiner, instruction or llm or api_base, wishes)
+    _refuse_mixed(context.params)
+    texts = _prompts(prompts or [], file, column)
     source: AbstractContextManager[Any]
     if run is not None:
         source = run_source(home, run, instruction=instruction, llm=llm, api_base=api_base, n=n)
@@ -68,21 +86,19 @@ def refine(  # noqa: PLR0913 - one parameter a flag is how typer declares a comm
         raise typer.Exit(2)
 
 
-def _prompts(given: Sequence[str], file: Path | None) -> list[str]:
-    """Return the users' prompts from the arguments, a file, or stdin.
+def _prompts(given: Sequence[str], file: Path | None, column: str | None) -> list[str]:
+    """Return the users' prompts from the arguments, a column of a file, or stdin.
 
     Raises:
-        BadInput: none, an empty or too long one, or both arguments and a file.
+        BadInput: none, or an empty or too long one.
     """
     from core.errors import BadInput
     from experiments.refine import checked_prompt
 
-    if given and file is not None:
-        raise BadInput(f"both prompts and --file {file} are given; give one of them")
     if file is not None:
         from prompt_db.importers import read_prompts
 
-        read = read_prompts(file)
+        read = read_prompts(file, column)
         if read.bad or read.duplicates:
             say(f"note: {file}: {read.duplicates} repeated and {len(read.bad)} unusable rows are left out")
         return list(read.prompts)
@@ -94,17 +110,22 @@ def _prompts(given: Sequence[str], file: Path | None) -> list[str]:
     return [checked_prompt(line) for line in lines]
 
 
-def _refuse_mixed(run: str | None, refiner: str | None, of_a_run: str | None, wishes: object) -> None:
+def _refuse_mixed(given: Mapping[str, Any]) -> None:
+    """Raise BadInput for options that contradict each other, or that would do nothing."""
     from core.errors import BadInput
 
-    if run is not None and refiner is not None:
-        raise BadInput(f"both --run {run} and --refiner {refiner} are given; choose who answers")
-    if run is not None and wishes:
-        raise BadInput(
-            "--style, --want, --must and --must-not need a trained refiner (--refiner); a run has its own words"
-        )
-    if run is None and of_a_run:
-        raise BadInput("--instruction, --llm and --api-base need --run; leave them out, or name a run")
+    for name, needed in _NEEDS.items():
+        if given[name] and not given[needed]:
+            raise BadInput(f"{_flag(name)} is given without {_flag(needed)}; leave it out, or give both")
+    for name, (rival, advice) in _RIVALS.items():
+        if given[name] and given[rival]:
+            raise BadInput(f"both {_flag(rival)} {given[rival]} and {_flag(name)} are given; {advice}")
+    if given["json"] and str(given["output"]) == "-":
+        raise BadInput("both --json and -o - are given; choose one array (--json) or a line a row (-o -)")
+
+
+def _flag(name: str) -> str:
+    return name if name == "prompts" else f"--{name.replace('_', '-')}"
 
 
 def _answer(source: Any, texts: Sequence[str], output: Path | None, *, json: bool) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from core.errors import BadInput
 from core.interfaces import Refiner
 from core.records import Refinement
 from core.text import digest
+from refiner import RELEASED
 from refiner.constraints import CATEGORIES, Satisfaction, Wishes
+from refiner.folder import MANIFEST_FILE
 
 DEFAULT = "prip"
 """The shipped refiner that answers where none is named."""
@@ -70,6 +72,21 @@ def find_refiner(home: Path, name: str | None) -> str:
     return str(found or name)
 
 
+def _refuse_unknown(home: Path, place: str) -> None:
+    """Raise BadInput for a word that names no refiner, with those that there are; the hub is not asked about it."""
+    word = place.removeprefix("shipped/")
+    if "/" in word or word.partition("=")[0] in RELEASED or Path(place).is_dir():
+        return
+    own, shipped = (
+        ", ".join(sorted(file.parent.name for file in folder.glob(f"[!.]*/{MANIFEST_FILE}"))[:12]) or "none"
+        for folder in (home / "refiners", miniworld.REFINERS)
+    )
+    raise BadInput(
+        f"refiner {place!r}: got no refiner of that name, expected one of {home / 'refiners'} ({own}), a shipped one "
+        f"({shipped}), authors' weights ({', '.join(RELEASED)}), a folder, or a hub id ORGANISATION/NAME"
+    )
+
+
 def wishes_of(style: Sequence[str], want: Sequence[str], must: Sequence[str], must_not: Sequence[str]) -> Wishes:
     """Return what the flags ask for; `auto` stands for any term of a category.
 
@@ -104,6 +121,7 @@ def trained_source(home: Path, name: str | None, wishes: Wishes, n: int, seed: i
     from refiner import load_refiner
 
     place = find_refiner(home, name)
+    _refuse_unknown(home, place)
     refiner: Any = load_refiner(place)
     if wishes:
         if not hasattr(refiner, "wishing"):
@@ -205,12 +223,12 @@ def _answered(path: Path, source: Source, prompts: Sequence[str]) -> tuple[list[
     if not path.exists():
         return [], 0
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        *lines, tail = path.read_bytes().split(b"\n")
         rows = [json.loads(line) for line in lines]
         fits = all(
             row["request"] == source.identity and row["naive"] == prompts[row["place"]] and row["place"] >= 0
             for row in rows
-        )
+        ) and _cut_off(tail, rows, source.identity)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         fits = False
     if not fits:
@@ -221,3 +239,13 @@ def _answered(path: Path, source: Source, prompts: Sequence[str]) -> tuple[list[
     while rows and rows[-1]["variant"] + 1 < rows[-1]["variants"]:
         rows.pop()
     return rows, sum(len(line) + 1 for line in itertools.islice(lines, len(rows)))
+
+
+def _cut_off(tail: bytes, rows: Sequence[Row], identity: str) -> bool:
+    """Whether what a file has behind its last line break can be the beginning of the row that comes next."""
+    place, variant = (rows[-1]["place"], rows[-1]["variant"] + 1) if rows else (0, 0)
+    if rows and variant == rows[-1]["variants"]:
+        place, variant = place + 1, 0
+    head = f'{{"place": {place}, "variant": {variant}, '.encode()
+    request = tail.partition(b'"request": "')[2]
+    return (tail.startswith(head) or head.startswith(tail)) and f'{identity}"}}'.encode().startswith(request)

@@ -66,6 +66,7 @@ def load_refiner(source: str | Path) -> Refiner:
 
 def _from_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     for local in (True, False):  # the cache first
         try:
@@ -74,8 +75,10 @@ def _from_hub(repository: str) -> Path:
                     repository, local_files_only=local, allow_patterns=["*.json", "*.md", "*.safetensors", "*.txt"]
                 )
             )
+        except RepositoryNotFoundError:
+            reason = "the hub has none of that name, or none that you may read"
         except (OSError, ValueError, RuntimeError) as error:
-            reason = one_line(error)
+            reason = one_line(str(error).partition("\n")[0]).removeprefix("Got: ")
     raise BadInput(
         f"refiner {repository!r}: got neither a folder nor a repository that answers ({reason}), "
         f"expected a folder with {MANIFEST_FILE}, a hub id, or one of {', '.join(RELEASED)}; check it"

@@ -46,7 +46,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for category in self.chosen:
-            _check_category(category, f"--{category}")
+            _check_category(category, "--want")
         if self.per_category < 0:
             raise BadInput(f"per_category: got {self.per_category}, expected 0 or more; change it")
 
@@ -91,7 +91,11 @@ def _terms(category: str, terms: Sequence[str], categories: Categories, wishes: 
     if AUTO in terms:
         known = [term for term in categories.get(category, ()) if not _holds(term, wishes.must_not)]
         if not known:
-            raise BadInput(f"--{category} {AUTO}: got no term to choose from, expected some; name one, or give a file")
+            others = ", ".join(name for name in categories if name != category)
+            raise BadInput(
+                f"--want {category}={AUTO}: got a refiner with no such term to choose from, expected one of its "
+                f"categories ({others}), or a term: --want {category}=TERM"
+            )
         if 0 < wishes.per_category < len(known):
             drawn = generator(seed, "categories", category).choice(len(known), wishes.per_category, replace=False)
             known = [known[place] for place in sorted(drawn)]

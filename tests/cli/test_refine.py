@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from tests.refiner.tiny import tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 LABEL = "trained on the miniworld: a toy"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "refiners.md"
 
 
 class Plain(FakeRenderer):
@@ -92,6 +95,31 @@ def test_a_pipe(brushup: Brushup, refiners: Path, monkeypatch: pytest.MonkeyPatc
     brushup("refine", "--refiner", "np", "--home", refiners).refused("no prompt is given", "--file")
 
 
+def test_the_commands_of_the_page_run_as_printed(
+    brushup: Brushup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("prompts.txt").write_text("a red boat\nthe sea\n")
+    Path("prompts.csv").write_text("prompt\na red boat\n")
+    lines = re.findall(r"^    (cat \S+ \| )?brushup (refine .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 4
+    for piped, words in lines:
+        monkeypatch.setattr("sys.stdin", io.StringIO(Path(piped.split()[1]).read_text() if piped else ""))
+        done = brushup(*shlex.split(words))
+        assert done.code == 0, (words, done)
+    assert Path("refined.jsonl").is_file()
+    assert Path("runs/refined/contact_sheet.png").is_file()
+
+
+def test_a_column_of_a_table(brushup: Brushup, refiners: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("number,what I want\n1,a red boat\n2,the sea\n")
+    command = ["refine", "--file", table, "--refiner", "np", "--home", refiners]
+    brushup(*command).refused("what I want", "by --column")
+    rows = brushup(*command, "--column", "what I want", "--json").json
+    assert [row["naive"] for row in rows] == ["a red boat", "the sea"]
+
+
 def test_a_killed_batch_goes_on_where_it_stopped(
     brushup: Brushup, refiners: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,11 +180,23 @@ def test_what_cannot_be_asked_is_one_line(
         patch.setitem(REFINERS, "phrases", toy_refiner.load)
         brushup("refine", "a cat", "--refiner", "toy", "--must", "gold", *at).refused("cannot honour", "--must")
     brushup("refine", "a cat", "--refiner", "np", "--want", "mood=calm", *at).refused("'mood=calm'", "CATEGORY=TERM")
-    brushup("refine", "a cat", "--refiner", "np", "--run", "one", *at).refused("both --run one and --refiner np")
-    brushup("refine", "a cat", "--run", "one", "--must", "gold", *at).refused("need a trained refiner")
-    brushup("refine", "a cat", "--refiner", "np", "--llm", "m", *at).refused("need --run")
+    brushup("refine", "a cat", "--refiner", "np", "--run", "one", *at).refused("both --run one and --refiner are given")
+    brushup("refine", "a cat", "--run", "one", "--must", "gold", *at).refused(
+        "both --run one and --must", "trained refiner"
+    )
+    brushup("refine", "a cat", "--refiner", "np", "--llm", "m", *at).refused("--llm", "without --run")
+    brushup("refine", "a cat", "--api-base", "http://localhost", *at).refused("--api-base", "without --run")
+    brushup("refine", "a cat", "--pictures", tmp_path, *at).refused("--pictures", "without --render")
+    brushup("refine", "a cat", "--renderer", "x/y", *at).refused("--renderer", "without --render")
+    brushup("refine", "a cat", "--column", "b", *at).refused("--column", "without --file")
+    brushup("refine", "a cat", "--refiner", "np", "-o", "-", "--json", *at).refused("both --json and -o -")
     brushup("refine", "a cat", "--refiner", "np", "--file", tmp_path / "x.txt", *at).refused("give one of them")
     brushup("refine", "a cat", "--refiner", "np", "--must", "gold", "--must-not", "gold", *at).refused("--must-not")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my precious notes")
+    brushup("refine", "a cat", "--refiner", "np", "-o", notes, *at).refused("holds something other", "--output")
+    assert notes.read_text() == "my precious notes"
+    brushup("refine", "a cat", "--refiner", "nosuch", *at).refused("'nosuch'", "bp, np, pv, toy", "prip")
     brushup("refine", "a cat", "--refiner", "/no/such", *at, "--render").refused("neither a folder nor a repository")
 
 

@@ -28,6 +28,10 @@ def readme_commands() -> list[str]:
 
 
 COMMANDS = [line for line in readme_commands() if line.startswith("brushup ")]
+SHOWN = [
+    line for page in PAGES_BY_HAND for line in re.findall(r"^    (brushup [^<>]*?)(?: \|.*)?$", page.read_text(), re.M)
+]
+"""The commands that pages show in indented blocks."""
 
 
 @pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: page.name)
@@ -35,6 +39,12 @@ def test_links_lead_to_files_that_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: page.name)
+def test_no_two_sections_of_a_page_have_one_name(page: Path) -> None:
+    headings = re.findall(r"^#+ .+", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    assert len(headings) == len(set(headings))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -64,8 +74,8 @@ def test_readme_has_commands() -> None:
     assert len(COMMANDS) >= 10
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_readme_commands_parse(line: str) -> None:
+@pytest.mark.parametrize("line", [*COMMANDS, *SHOWN])
+def test_commands_parse(line: str) -> None:
     register()
     command: object = typer.main.get_command(app)
     words = shlex.split(line)[1:]

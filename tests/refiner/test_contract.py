@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from httpx import Request, Response
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from core.errors import BadInput
 from core.interfaces import Refiner
@@ -17,6 +19,7 @@ from tests.refiner import toy_refiner
 from tests.refiner.tiny import tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
+GONE = Response(404, request=Request("GET", "https://localhost"))
 PROMPTS = ["the red boat.", "", "blue sea , gold", " . ", "the red boat."]
 
 
@@ -95,6 +98,23 @@ def test_released_weights_from_a_folder(tmp_path: Path) -> None:
     refiner = load_refiner(f"promptist={tmp_path}")
     [found] = asyncio.run(refiner.refine(["red boat"], seed=0))
     assert found.naive == "red boat"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("Got: ConnectError: no network\nAn error happened while"), "ConnectError: no network"),
+        (RepositoryNotFoundError("404 Client Error.", response=GONE), "the hub has none of that name, .*"),
+    ],
+    ids=["no network", "no repository"],
+)
+def test_what_the_hub_says_is_one_short_line(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(BadInput, match=rf"'no/such': got neither .* answers \({reason}\), expected"):
+        load_refiner("no/such")
 
 
 def test_what_is_neither_folder_nor_repository_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
