@@ -53,6 +53,7 @@ def build_lm(config: LmConfig, tokenizer: Any) -> Any:
     Raises:
         BadInput: the base does not load, or LoRA is wanted and peft is not installed.
     """
+    transformers.utils.logging.disable_progress_bar()  # of saving it; brushup shows its own
     model: Any
     if config.base:
         model = load_pretrained(AutoModelForCausalLM, config.base, dtype=_DTYPES[config.dtype])
