@@ -1,7 +1,8 @@
 """Settings of the papers' fine-tuned language models, and of small ones for the miniworld. Heavy: imports torch.
 
 Numbers are those of the released code where there is some (BeautifulPrompt: alibaba/EasyNLP, Promptist:
-microsoft/LMOps); where neither code nor paper gives one (NeuroPrompts' PPO), they are ours and marked so.
+microsoft/LMOps); where neither code nor paper gives one (NeuroPrompts' PPO), they are ours and marked so. What else the
+released reinforcement does, and ours does not, is in docs/rewriters.md.
 """
 
 from dataclasses import dataclass
