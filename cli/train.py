@@ -1,5 +1,6 @@
 """`brushup train`: a refiner that needs no LLM."""
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ def train(  # noqa: PLR0913 - one parameter a flag is how typer declares a comma
 
     given = list(settings or [])
     if block_terms:
-        given.append(f"data.block_terms={block_terms!r}")
+        given.append(f"data.block_terms={dumps(block_terms, ensure_ascii=False)}")
     if max_renders is not None:
         given.append(f"budget.max_renders={max_renders}")
     bar = Bar(1, quiet=quiet)

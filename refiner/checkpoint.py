@@ -5,12 +5,13 @@ state, read with `weights_only`) and `state.json` (step, the generators of Pytho
 numbers). Each is written beside its place, flushed and renamed: it is there whole or not at all.
 """
 
+import hashlib
 import json
 import os
 import random
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Checkpoints:
 
     Attributes:
         folder: where they lie.
-        fingerprint: digest of config and data; checkpoints of another training are refused.
+        fingerprint: digest of all that decides the training; checkpoints of another one are refused.
     """
 
     folder: Path
@@ -122,6 +123,28 @@ class Checkpoints:
         if place.exists():
             shutil.rmtree(place)
         partial.rename(place)
+
+
+def contents(value: Any) -> str:
+    """Return a digest of texts and numbers, of sequences and mappings of them, and of tensors to their last bit."""
+    found = hashlib.sha256()
+    _feed(found, value)
+    return found.hexdigest()[:16]
+
+
+def _feed(found: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        _feed(found, list(value.items()))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        found.update(f"[{len(value)}:".encode())
+        for inner in value:
+            _feed(found, inner)
+    else:
+        text = repr(value).encode()
+        found.update(f"{len(text)}:".encode() + text)
 
 
 def trainable(model: nn.Module) -> dict[str, Tensor]:

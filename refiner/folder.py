@@ -84,6 +84,12 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
 
 
+def check_free(folder: Path) -> None:
+    """Raise BadInput where a refiner's folder would take the place of something that is none."""
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
+        raise BadInput(f"{folder}: got something that is no refiner, expected a new or empty folder; name another")
+
+
 @contextmanager
 def writing(folder: Path, manifest: Manifest) -> Iterator[Path]:
     """Give a folder to write weights to; on success it gets manifest and card and takes the place of `folder`.
@@ -95,8 +101,7 @@ def writing(folder: Path, manifest: Manifest) -> Iterator[Path]:
         BadInput: the place holds something that is no refiner, or cannot be written to.
     """
     folder = Path(folder).absolute()
-    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and not _is_empty(folder):
-        raise BadInput(f"{folder}: got something that is no refiner, expected a new or empty folder; name another")
+    check_free(folder)
     partial = folder.with_name(folder.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)

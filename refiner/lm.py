@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 from core.device import default_device
 from core.errors import BadInput
 from core.text import one_line
+from refiner.checkpoint import contents
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _LM_FIELDS = ("n_embd", "n_layer", "n_head", "n_positions")
@@ -45,6 +46,12 @@ class LmConfig:
             raise BadInput(f"dtype is {self.dtype!r}, expected one of {', '.join(_DTYPES)}")
         if not self.base and set(self.shape) != set(_LM_FIELDS):
             raise BadInput(f"shape has {sorted(self.shape)}, expected {', '.join(_LM_FIELDS)}, or name a base model")
+        if not self.base and (min(self.shape.values()) < 1 or self.shape["n_embd"] % self.shape["n_head"]):
+            raise BadInput(f"shape is {dict(self.shape)}, expected numbers over 0, and n_embd a multiple of n_head")
+        if not 0 <= self.dropout < 1 or self.lora_r < 0:
+            raise BadInput(
+                f"got dropout {self.dropout} and lora_r {self.lora_r}, expected 0 <= dropout < 1, lora_r >= 0"
+            )
 
 
 def build_lm(config: LmConfig, tokenizer: Any) -> Any:
@@ -114,6 +121,17 @@ def load_tokenizer(source: str) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def vocabulary(tokenizer: Any) -> str:
+    """Return a digest of a tokenizer's tokens and their ids."""
+    return contents(sorted(tokenizer.get_vocab().items()))
+
+
+def longest_row(lm: Any) -> int | None:
+    """Return how many tokens a language model has positions for; None = its positions have no end."""
+    found: int | None = getattr(lm.config, "max_position_embeddings", None)
+    return found
 
 
 def load_pretrained(kind: Any, source: str, **arguments: Any) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.errors import BadInput
 from core.seeding import derive_seed, generator
 from core.text import digest, unique
-from refiner.checkpoint import Checkpoints
+from refiner.checkpoint import Checkpoints, contents
 from refiner.diagnostics import collapse_metrics, greedy_metrics, warnings
 from refiner.policies import Policy
 from refiner.ppo_config import PpoConfig
@@ -35,7 +35,8 @@ from refiner.ppo_math import (
 )
 from refiner.rewards import Episodes, RewardFunction, RewardMix
 from refiner.sampling import Decoding, Drawn, draw, positions
-from refiner.training import adamw, autocast, data_order, seed_everything, set_rate
+from refiner.train_config import data_order
+from refiner.training import adamw, autocast, seed_everything, set_rate
 
 logger = logging.getLogger(__name__)
 _ASKED = 16
@@ -85,7 +86,7 @@ class Batch:
 
 
 def train(
-    policy: Policy, prompts: Sequence[str], reward: RewardFunction, config: PpoConfig, folder: Path
+    policy: Policy, prompts: Sequence[str], reward: RewardFunction, config: PpoConfig, folder: Path, *, what: Any = None
 ) -> list[dict[str, float]]:
     """Train a policy in place, from the folder's last checkpoint if there is one.
 
@@ -98,6 +99,8 @@ def train(
         reward: judges each step's episodes; see `refiner.rewards`.
         config: how.
         folder: of the checkpoints; for this training alone.
+        what: what else decides the reward, in plain JSON types: checkpoints of a training with another one are refused,
+            as with another config, other prompts or other weights to start from.
 
     Returns:
         The metrics of every step.
@@ -113,7 +116,7 @@ def train(
     model = nn.ModuleDict({"policy": policy.trained, "value": head})
     optimiser = adamw(model, config)
     mix = RewardMix(dict(config.reward_weights), config.reward_calibration)
-    places = Checkpoints(folder, digest([asdict(config), list(prompts)]))
+    places = Checkpoints(folder, digest([asdict(config), list(prompts), _weights(policy), what]))
     fresh: dict[str, Any] = {"history": [], "moments": {}, "kl_coef": config.kl_coef}
     first, state = places.load(model, optimiser) or (0, fresh)
     mix.moments = {scorer: (int(n), mean, squares) for scorer, (n, mean, squares) in state["moments"].items()}
@@ -146,6 +149,11 @@ def train(
             places.save(step + 1, model, optimiser, state)
     policy.trained.eval()
     return state["history"]
+
+
+def _weights(policy: Policy) -> str:
+    """Return a digest of all parameters, frozen ones too: they act, and are what the KL is measured to."""
+    return contents(dict(nn.ModuleList([policy.trained, policy.lm]).named_parameters()))
 
 
 def _chosen(prompts: Sequence[str], config: PpoConfig, step: int) -> list[str]:

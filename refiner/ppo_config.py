@@ -1,10 +1,16 @@
 """PPO's settings, with TRL's names. Importing this module costs nothing (no torch)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.errors import BadInput
 
+_AT_LEAST = {
+    **dict.fromkeys(("steps", "batch_size", "num_mini_batches", "num_ppo_epochs", "micro_batch_size"), 1),
+    **dict.fromkeys(("max_new_tokens", "kl_horizon", "checkpoint_every"), 1),
+    **dict.fromkeys(("kl_target", "reward_calibration", "diagnose_every"), 0),
+}
 _ADVANTAGES, _ESTIMATORS, _SCHEDULES = ("gae", "rloo"), ("k1", "k3"), ("constant", "cosine")
 
 
@@ -88,14 +94,14 @@ class PpoConfig:
         for name, known in (("advantage", _ADVANTAGES), ("kl_estimator", _ESTIMATORS), ("schedule", _SCHEDULES)):
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
-        for name in ("steps", "batch_size", "num_mini_batches", "num_ppo_epochs", "micro_batch_size", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.diagnose_every < 0:
-            raise BadInput(f"diagnose_every is {self.diagnose_every}, expected at least 0; 0 = never")
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} is {getattr(self, name)}, expected at least {least}")
         for name in ("learning_rate", "temperature", "cliprange", "cliprange_value"):
             if not getattr(self, name) > 0:
                 raise BadInput(f"{name} is {getattr(self, name)}, expected more than 0")
+        if self.reward_weights and not 0 < sum(map(abs, self.reward_weights.values())) < math.inf:
+            raise BadInput(f"reward_weights is {dict(self.reward_weights)}, expected numbers that are not all 0")
         if self.batch_size % (self.num_mini_batches * self.per_prompt):
             raise BadInput(
                 f"batch_size is {self.batch_size}, expected a multiple of num_mini_batches ({self.num_mini_batches}) "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from refiner.lm import LmConfig
 from refiner.ppo_config import PpoConfig, small_ppo
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

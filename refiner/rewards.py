@@ -4,7 +4,7 @@ The callable is built elsewhere (it renders and scores); here are its types and 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import BadInput
@@ -32,6 +32,16 @@ against the user's prompt. None where a picture or a score failed."""
 RewardFunction = Callable[[Episodes], Rewards]
 
 
+def check_weights(weights: Mapping[str, float], scorers: Iterable[str]) -> None:
+    """Raise BadInput where a weight is given to something that is no scorer of the reward."""
+    known = list(scorers)
+    if missing := [name for name in weights if name not in known]:
+        raise BadInput(
+            f"reward weights: got {', '.join(missing)}, expected scorers of the reward ({', '.join(known)}); "
+            "correct the weights"
+        )
+
+
 @dataclass
 class RewardMix:
     """Weights for several scorers whose units differ: each is divided by its own standard deviation before.
@@ -55,12 +65,8 @@ class RewardMix:
         Raises:
             BadInput: the reward lacks a scorer that has a weight, or gave numbers for another count of episodes.
         """
+        check_weights(self.weights, rewards)
         names = list(self.weights or rewards)
-        if missing := [name for name in names if name not in rewards]:
-            raise BadInput(
-                f"reward weights: got {', '.join(missing)}, expected scorers of the reward ({', '.join(rewards)}); "
-                "correct the weights"
-            )
         if len({len(rewards[name]) for name in names}) != 1:
             raise BadInput(
                 "reward: got scorers with different numbers of episodes, expected one number an episode each"

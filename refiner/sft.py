@@ -1,6 +1,6 @@
 """Supervised fine-tuning of a causal language model on pairs of a source and a target text. Heavy: imports torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from refiner.folder import Manifest, writing
-from refiner.lm import merged, padded
+from refiner.lm import merged, padded, vocabulary
 from refiner.sampling import positions
-from refiner.training import TrainConfig, fit
+from refiner.train_config import TrainConfig
+from refiner.training import fit
 
 
 class SftPair(NamedTuple):
@@ -66,14 +67,24 @@ def train_sft(
     def loss(model: nn.Module, batch: Sequence[SftPair]) -> tuple[Tensor, int]:
         return sft_loss(model, tokenizer, batch, max_tokens)
 
-    return fit(lm, pairs, loss, config, folder, evaluation=evaluation)
+    what = {"vocabulary": vocabulary(tokenizer), "max_tokens": max_tokens}
+    return fit(lm, pairs, loss, config, folder, evaluation=evaluation, what=what)
 
 
-def save_causal(folder: Path, lm: Any, tokenizer: Any, manifest: Manifest) -> None:
+def save_causal(
+    folder: Path, lm: Any, tokenizer: Any, manifest: Manifest, more: Callable[[Path], None] | None = None
+) -> None:
     """Write the folder of a refiner that is one causal language model; see `refiner.folder.writing`.
 
     Its files lie beside `refiner.json`, so that transformers loads the folder as it is. LoRA's matrices become part of
     the weights.
+
+    Args:
+        folder: the refiner's.
+        lm: its model.
+        tokenizer: its tokenizer.
+        manifest: what it says of itself.
+        more: writes what else belongs to the refiner, before its folder is there.
 
     Raises:
         BadInput: the folder holds something else, or cannot be written.
@@ -81,3 +92,5 @@ def save_causal(folder: Path, lm: Any, tokenizer: Any, manifest: Manifest) -> No
     with writing(folder, replace(manifest, kind="causal")) as place:
         merged(lm).save_pretrained(place)
         tokenizer.save_pretrained(place)
+        if more:
+            more(place)

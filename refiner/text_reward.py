@@ -5,7 +5,7 @@ know what a text does not tell; rewards from pictures are the alternative.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,11 @@ from transformers import AutoModelForCausalLM
 from core.errors import BadInput
 from core.text import one_line
 from refiner.folder import Manifest, read_manifest, writing
-from refiner.lm import load_pretrained, load_tokenizer, merged, padded
+from refiner.lm import load_pretrained, load_tokenizer, merged, padded, vocabulary
 from refiner.rewards import Episodes, RewardFunction, Rewards
 from refiner.sampling import positions
-from refiner.training import TrainConfig, fit
+from refiner.train_config import TrainConfig
+from refiner.training import fit
 
 KIND = "text-reward"
 REWARDS = "rewards"
@@ -115,7 +116,8 @@ def train_text_reward(
         wanted = (torch.tensor([row.score for row in batch]) - labels.mean()) / labels.std()
         return (found - wanted.to(found.device)).square().sum(), len(batch)
 
-    return fit(model, rows, loss, config, folder, evaluation=evaluation)
+    what = {"vocabulary": vocabulary(model.tokenizer), **asdict(model.reading)}
+    return fit(model, rows, loss, config, folder, evaluation=evaluation, what=what)
 
 
 def text_rewards(models: Mapping[str, TextReward], reference: Callable[[str], str]) -> RewardFunction:
@@ -150,8 +152,7 @@ def save_text_reward(folder: Path, model: TextReward, manifest: Manifest) -> Non
     Raises:
         BadInput: the folder holds something else, or cannot be written.
     """
-    settings = {"template": model.reading.template, "max_tokens": model.reading.max_tokens}
-    with writing(folder, replace(manifest, kind=KIND, settings=settings)) as place:
+    with writing(folder, replace(manifest, kind=KIND, settings=asdict(model.reading))) as place:
         merged(model.lm).save_pretrained(place)
         model.tokenizer.save_pretrained(place)
         head = {"weight": model.head.weight, "bias": model.head.bias, "mean": model.mean, "deviation": model.deviation}

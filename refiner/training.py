@@ -1,17 +1,15 @@
-"""The loop that supervised training shares: data order, schedule, accumulation, evaluation, checkpoints. Imports torch.
+"""The loop that supervised training shares: accumulation, evaluation, checkpoints. Imports torch.
 
 Several GPUs: start it under `accelerate launch`; each process takes its share of every batch, and gradients are summed
 over the processes before each step, so that one process and several do the same.
 """
 
-import json
 import logging
-import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,108 +18,15 @@ from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from core.errors import BadInput
-from core.seeding import generator
 from core.text import digest
-from refiner.checkpoint import Checkpoints
+from refiner.checkpoint import Checkpoints, contents
+from refiner.train_config import Optimisation, TrainConfig, data_order, rate_at
 
 Example = TypeVar("Example")
 Loss = Callable[[nn.Module, Sequence[Example]], tuple[Tensor, int]]
 """From a model and some examples to a summed loss and how many things it sums over (tokens, numbers)."""
 
 logger = logging.getLogger(__name__)
-_SCHEDULES = ("cosine", "constant")
-
-
-class Optimisation(Protocol):
-    """What every training config says of its optimiser."""
-
-    @property
-    def learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def schedule(self) -> str: ...  # noqa: D102
-    @property
-    def warmup_ratio(self) -> float: ...  # noqa: D102
-    @property
-    def weight_decay(self) -> float: ...  # noqa: D102
-    @property
-    def betas(self) -> tuple[float, float]: ...  # noqa: D102
-    @property
-    def eps(self) -> float: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained. Names are those of transformers' TrainingArguments where it has them.
-
-    Attributes:
-        epochs: passes over the data; a fraction is allowed.
-        max_steps: optimiser steps; 0 = as many as `epochs` says.
-        batch_size: examples a step, over all devices.
-        micro_batch_size: examples in memory at once, on each device; the result does not depend on it.
-        learning_rate: the highest.
-        schedule: `cosine` (to 0) or `constant`, after the warm-up.
-        warmup_ratio: share of the steps with a linear warm-up.
-        weight_decay: AdamW's.
-        betas: AdamW's.
-        eps: AdamW's.
-        max_grad_norm: longer gradients are shortened to it.
-        eval_every: steps between evaluations; 0 = at the end only.
-        checkpoint_every: steps between checkpoints.
-        bf16: autocast to bfloat16 (weights stay float32).
-        seed: of the data order and of dropout.
-    """
-
-    epochs: float = 1.0
-    max_steps: int = 0
-    batch_size: int = 32
-    micro_batch_size: int = 32
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup_ratio: float = 0.03
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    max_grad_norm: float = 1.0
-    eval_every: int = 0
-    checkpoint_every: int = 200
-    bf16: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.schedule not in _SCHEDULES:
-            raise BadInput(f"schedule is {self.schedule!r}, expected one of {', '.join(_SCHEDULES)}")
-        for name in ("batch_size", "micro_batch_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("epochs", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"{name} is {getattr(self, name)}, expected more than 0")
-
-    def steps(self, examples: int) -> int:
-        """Return the optimiser steps over so many examples."""
-        return self.max_steps or max(1, math.ceil(self.epochs * examples / self.batch_size))
-
-
-def data_order(examples: int, seed: int, first: int, count: int) -> list[int]:
-    """Return indices at places `first` to `first + count` of an endless row of permutations, one an epoch.
-
-    So every batch is full, and the data of a step is a function of its number: nothing of it needs to be stored.
-    """
-    order: list[int] = []
-    for epoch in range(first // examples, (first + count - 1) // examples + 1):
-        order += generator("data-order", seed, epoch).permutation(examples).tolist()
-    offset = first % examples
-    return order[offset : offset + count]
-
-
-def rate_at(step: int, steps: int, config: Optimisation) -> float:
-    """Return the learning rate of a step in [0, steps)."""
-    warmup = math.ceil(config.warmup_ratio * steps)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def adamw(model: nn.Module, config: Optimisation) -> torch.optim.AdamW:
@@ -140,6 +45,7 @@ def fit(
     folder: Path,
     *,
     evaluation: Sequence[Example] = (),
+    what: Any = None,
 ) -> list[dict[str, float]]:
     """Train a model in place, from the folder's last checkpoint if there is one.
 
@@ -153,6 +59,8 @@ def fit(
         config: how.
         folder: of the checkpoints; for this training alone.
         evaluation: held-out examples.
+        what: what else decides the loss (vocabulary, template, limits), in plain JSON types: checkpoints of a training
+            with another one are refused, as with another config or other examples.
 
     Returns:
         What was measured: `step`, `loss` (mean since the last record), `grad_norm`, `lr`, `eval_loss`.
@@ -167,7 +75,7 @@ def fit(
         got = f"batch_size is {config.batch_size}"
         raise BadInput(f"{got}, expected a multiple of {accelerator.num_processes} processes; change it")
     steps = config.steps(len(examples))
-    places = Checkpoints(folder, _fingerprint(config, examples, evaluation))
+    places = Checkpoints(folder, digest([asdict(config), contents([examples, evaluation]), what]))
     seed_everything(config.seed)
     model.to(accelerator.device)
     share_weights(model)
@@ -262,14 +170,5 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def _fingerprint(config: TrainConfig, examples: Sequence[Any], evaluation: Sequence[Any]) -> str:
-    return digest([asdict(config), len(examples), len(evaluation), repr(examples[0]), repr(examples[-1])])
-
-
 def _shown(record: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in record.items() if name != "step")
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """Return a config dataclass as plain JSON types, for `refiner.json`."""
-    return json.loads(json.dumps(asdict(config)))

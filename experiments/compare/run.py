@@ -10,9 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from core.errors import BadInput, BrushupError, Interrupted
+from core.locks import locked
 from core.progress import Progress, Silent
 from experiments.compare.plan import Cell, Plan
 from experiments.compare.tables import comparison
@@ -104,17 +105,14 @@ def _alone(inner: Path) -> Iterator[None]:
     Raises:
         BadInput: another command is at work there.
     """
-    with (inner / ".lock").open("w") as file:
-        try:
-            if os.name == "posix":
-                import fcntl
 
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadInput(
-                f"comparison {inner.name!r} in {inner.parent} is being worked on by another process; wait for it, or "
-                "choose another --run"
-            ) from None
+    def refuse() -> NoReturn:
+        raise BadInput(
+            f"comparison {inner.name!r} in {inner.parent} is being worked on by another process; wait for it, or "
+            "choose another --run"
+        )
+
+    with locked(inner / ".lock", refuse):
         yield
 
 

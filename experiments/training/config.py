@@ -14,7 +14,7 @@ from refiner.presets import PRESETS, LanguageConfig
 from refiner.prip.config import PripConfig, miniworld_config
 from refiner.prip.data import MIN_AESTHETIC, MIN_CLIP
 from refiner.settings import changed
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 
 MINIWORLD, PAPER = "miniworld", "paper"
 SIZES = (MINIWORLD, PAPER)
@@ -140,7 +140,7 @@ class TrainingConfig:
     Attributes:
         refiner: a name of `KINDS`.
         size: `miniworld` or `paper`: which preset the rest starts from.
-        stages: `sft` and `ppo`; for PRIP `e`, `d` and `ppo`.
+        stages: `sft` and `ppo`; for PRIP `e`, `d` and `ppo`; the last ones may be left out.
         model: shape and stages.
         label: one line for the card and for every answer.
         vocabulary: tokens of a vocabulary that is learned (models without a base).
@@ -167,9 +167,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         known = stages_of(self.refiner)
-        if tuple(stage for stage in known if stage in self.stages) != tuple(self.stages) or not self.stages:
+        if not self.stages or known[: len(self.stages)] != tuple(self.stages):
             raise BadInput(
-                f"stages: got {', '.join(self.stages) or 'none'}, expected some of {', '.join(known)}, in order"
+                f"stages: got {', '.join(self.stages) or 'none'}, expected {', '.join(known)}, or the first of them: "
+                "each goes on from the one before"
             )
 
     @property

@@ -1,5 +1,6 @@
 """What refiners learn from, read and filtered as the papers say; every count goes into the refiner's card."""
 
+import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import miniworld
 from core.errors import BadInput
 from core.seeding import generator
+from core.text import digest
 from experiments.training.config import MINIWORLD, RANDOM, DataConfig
 from prompt_db import diffusiondb_table
 from prompt_db.diffusiondb import LoggedImage, read_parts
@@ -175,6 +177,23 @@ class Reader:
 def _quantile(scores: Sequence[float | None], config: DataConfig) -> float:
     known = [score for score in scores if score is not None]
     return float(np.quantile(known, config.drop_share)) if known else 0.0
+
+
+def file_contents(config: DataConfig) -> dict[str, str]:
+    """Return a digest of what each file or folder holds that a configuration names; of folders, names and sizes."""
+    names = ("prompts", "users", "pairs", "sessions", "log", "hpdv2", "hpdv2_pictures")
+    named = {name: getattr(config, name) for name in names}
+    return {name: _held(Path(where)) for name, where in named.items() if where not in ("", MINIWORLD)}
+
+
+def _held(path: Path) -> str:
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in path.rglob("*"))
+        return digest(files)
+    if not path.is_file():
+        return ""  # refused where it is read
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def held_out(

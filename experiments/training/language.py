@@ -1,18 +1,20 @@
 """Recipes of fine-tuned language models: BeautifulPrompt, NeuroPrompts, Promptist, Rew-Syn, Rew-Log. Imports torch."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
 from experiments.folder import write_json
 from experiments.training.config import STYLE_OF
 from experiments.training.data import held_out
-from experiments.training.workshop import Workshop
+from experiments.training.workshop import Workshop, plain
 from prompt_db.prompt_pairs import PromptPair
 from refiner import ppo
 from refiner.constraints import CATEGORIES_FILE, categories_of
 from refiner.data import beautiful_pairs, continuation_pairs, improving_pairs, prefixes
-from refiner.lm import build_lm, load_tokenizer
+from refiner.lm import build_lm, load_tokenizer, longest_row
 from refiner.policies import CausalPolicy
 from refiner.presets import LanguageConfig
 from refiner.prompting import Prompting, prompting_of
@@ -69,6 +71,8 @@ def fit_language(
     shop.progress.note(f"sft: {len(training)} pairs, {len(evaluation)} held out")
     seed_everything(config.seed)
     lm = build_lm(model.lm, tokenizer)
+    if (longest := longest_row(lm)) is not None:
+        users = _fitting(shop, tokenizer, prompting, users, longest)
     if before:
         examples, where = [_example(prompting, pair) for pair in before], shop.stage("corpus")
         shop.done(
@@ -83,21 +87,47 @@ def fit_language(
     readers: Mapping[str, TextReward] = {}
     if users:
         readers = _readers(shop, tokenizer, training) if config.reward.by == "text" else {}
-        reward = _reading(readers, training) if readers else shop.reward
+        reward = _reading(readers, pairs) if readers else shop.reward
         policy = CausalPolicy(lm, tokenizer, prompting.source, prompting.result)
-        shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo")))
+        what = plain(asdict(config.reward))
+        shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo"), what=what))
         shop.reader.facts["ppo prompts"] = len(users)
     manifest = shop.manifest("causal", model.lm.base, style)
-    save_causal(shop.out, lm, tokenizer, manifest)
-    if config.reward.keep:
-        save_text_rewards(shop.out, readers, manifest)
-    keep_categories(shop, texts)
+
+    def more(place: Path) -> None:
+        if config.reward.keep:
+            save_text_rewards(place, readers, manifest)
+        keep_categories(shop, texts, place)
+
+    save_causal(shop.out, lm, tokenizer, manifest, more)
 
 
-def keep_categories(shop: Workshop, texts: Sequence[str]) -> None:
-    """Give a refiner of the miniworld that world's own terms, which are not ours."""
+def _fitting(shop: Workshop, tokenizer: Any, prompting: Prompting, users: Sequence[str], longest: int) -> Sequence[str]:
+    """Return the users' prompts that leave a model's `longest` positions for an answer; the others go into the card.
+
+    Raises:
+        BadInput: no prompt is left, or supervised training would need more positions.
+    """
+    model = _model(shop)
+    if model.max_tokens > longest:
+        raise BadInput(f"model.max_tokens is {model.max_tokens}, expected at most the model's {longest} positions")
+    if not users:
+        return users
+    room = longest - model.ppo.max_new_tokens
+    rows = tokenizer([prompting.source(user) for user in users], add_special_tokens=False)["input_ids"]
+    kept = [user for user, row in zip(users, rows, strict=True) if len(row) <= room]
+    if lost := len(users) - len(kept):
+        shop.reader.facts["ppo prompts left out"] = f"{lost} of over {room} tokens with their template"
+        shop.progress.note(f"ppo: {lost} prompts are left out, of over {room} tokens with their template")
+    if not kept:
+        raise BadInput(f"ppo: got no prompt of at most {room} tokens with its template, expected some; shorten them")
+    return kept
+
+
+def keep_categories(shop: Workshop, texts: Sequence[str], place: Path) -> None:
+    """Give a refiner of the miniworld, in its folder, that world's own terms, which are not ours."""
     if shop.config.on_miniworld and (own := categories_of(texts)):
-        write_json(shop.out / CATEGORIES_FILE, {category: list(terms) for category, terms in own.items()})
+        write_json(place / CATEGORIES_FILE, {category: list(terms) for category, terms in own.items()})
 
 
 def _model(shop: Workshop) -> LanguageConfig:

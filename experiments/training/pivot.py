@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from core.seeding import derive_seed, generator
 from experiments.training.config import MINIWORLD
 from experiments.training.data import held_out
 from experiments.training.language import keep_categories, learned_tokenizer
-from experiments.training.workshop import Workshop
+from experiments.training.workshop import Workshop, plain
 from refiner import ppo
 from refiner.prip.config import PripConfig
 from refiner.prip.data import PromptPicture, with_system_language
@@ -88,6 +89,11 @@ def fit_pivot(
     pivots = _pivots(encoder, sorted({picture.path for picture in (*preferred, *system)}))
     seed_everything(config.seed)
     prip = build_prip(model, tokenizer)
+    if users and model.ppo.max_new_tokens > prip.decoder.room:
+        raise BadInput(
+            f"model.ppo.max_new_tokens is {model.ppo.max_new_tokens}, expected at most {prip.decoder.room}: D has no "
+            "more positions after the longest prefix; lower it, or model.decoder.max_tokens"
+        )
     if language_first:
         nothing = torch.zeros(encoder.vectors, encoder.width)
         said = [PromptPivot(text, nothing) for text in texts]
@@ -104,12 +110,12 @@ def fit_pivot(
             shop.reader.facts |= {f"{stage} pictures": len(training), f"{stage} pictures held out": len(evaluation)}
     if users:
         policy: Any = PripPolicy(prip)
-        found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"))
+        found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"), what=plain(asdict(config.reward)))
         shop.done("ppo", model.ppo, found)
         shop.reader.facts["ppo prompts"] = len(users)
     base = ", ".join(name for name in (model.encoder.base, model.decoder.lm.base) if name)
-    save_pretrained(shop.out, prip, shop.manifest("prip", base, {"answering": dict(config.answering)}))
-    keep_categories(shop, texts)
+    manifest = shop.manifest("prip", base, {"answering": dict(config.answering)})
+    save_pretrained(shop.out, prip, manifest, lambda place: keep_categories(shop, texts, place))
 
 
 def _model(shop: Workshop) -> PripConfig:

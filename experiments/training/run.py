@@ -5,19 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from core.errors import BadInput, Interrupted
+from core.locks import locked
 from core.progress import Progress
 from core.text import digest
+from experiments.folder import read_json, write_json
 from experiments.training.config import MINIWORLD, PAPER, TrainingConfig, load_training
-from experiments.training.data import Reader
+from experiments.training.data import Reader, file_contents
 from experiments.training.workshop import Workshop, plain
 from prompt_db.caps import Caps
-from refiner.folder import MANIFEST_FILE, read_manifest
+from refiner.folder import MANIFEST_FILE, check_free, read_manifest
 
 RECIPE = "recipe"
-"""Name of a fact in a refiner's manifest: digest of the configuration that it was trained with."""
+"""Name of a fact in a refiner's manifest: digest of the configuration and the files that it was trained with."""
+RECIPE_FILE = "recipe.json"
+"""Holds that digest while it is trained, beside the checkpoints."""
 
 
 def train(
@@ -43,7 +47,8 @@ def train(
         `refiner` (the folder), `label`, `data`, `figures`.
 
     Raises:
-        BadInput: a bad configuration or bad data; or the folder holds something else.
+        BadInput: a bad configuration or bad data; or the folder holds something else, stages of another recipe, or
+            another process's training.
         BudgetReached: a cap on drawing; raise it, and the same command goes on.
         Interrupted: Ctrl-C; the same command goes on.
     """
@@ -86,16 +91,18 @@ def make(
     Raises:
         BadInput: as `train`.
     """
-    known = digest(plain([asdict(replace(config, budget=Caps())), facts or {}]))
+    files = file_contents(config.data)
+    known = digest(plain([asdict(replace(config, budget=Caps())), facts or {}, *([files] if files else [])]))
     out = out.absolute()
     if (out / MANIFEST_FILE).is_file():
         if read_manifest(out).data.get(RECIPE) != known:
             raise BadInput(f"{out} holds a refiner of another recipe; name another --out, or remove it")
         progress.note(f"{out} is trained already")
     else:
+        check_free(out)
         reader = Reader(config.data, home / "refiners" / ".data", {RECIPE: known, **(facts or {})})
         shop = Workshop(config, home, out, reader, progress)
-        with _told(progress), _resumable():
+        with _claimed(shop.work, known), _told(progress), _resumable():
             try:
                 recipe(shop)
             finally:
@@ -107,6 +114,29 @@ def make(
         "data": dict(manifest.data),
         "figures": dict(manifest.figures),
     }
+
+
+@contextmanager
+def _claimed(work: Path, recipe: str) -> Iterator[None]:
+    """Keep a training's folder to one process and, once a stage has begun, to one recipe.
+
+    Stages in a folder that names no recipe are taken as they are: so trainings can share them, by copying.
+    """
+
+    def refuse() -> NoReturn:
+        raise BadInput(f"{work} is being worked on by another process; wait for it, or name another --out")
+
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{work}: got {error.strerror!r}, expected a folder that can be written; name another") from None
+    with locked(work / ".lock", refuse):
+        file = work / RECIPE_FILE
+        begun = any(place.is_dir() for place in work.iterdir())
+        if begun and file.exists() and read_json(file).get(RECIPE) != recipe:
+            raise BadInput(f"{work} holds stages of another recipe; name another --out, or remove it")
+        write_json(file, {RECIPE: recipe})
+        yield
 
 
 @contextmanager
@@ -125,12 +155,14 @@ def _told(progress: Progress) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             progress.note(("warning: " if record.levelno >= logging.WARNING else "") + record.getMessage())
 
-    handler, logger = Handler(), logging.getLogger("refiner")
-    before = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    handler, loggers = Handler(), [logging.getLogger(name) for name in ("refiner", "miniworld")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)

@@ -3,8 +3,8 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from experiments.drawing import Drawing, open_drawing
 from experiments.folder import write_json
 from experiments.training.config import MINIWORLD, RewardConfig, TrainingConfig
 from experiments.training.data import Reader
+from prompt_db.ledger import totals
+from prompt_db.run_store import RunStore
 from refiner.folder import Manifest
 from refiner.prip.data import Picture
-from refiner.rewards import Episodes, Rewards
-from refiner.training import as_dict
+from refiner.rewards import Episodes, Rewards, check_weights
 
 History = Sequence[Mapping[str, float]]
 SCORERS = {
@@ -60,6 +61,10 @@ class Workshop:
         """The folder of checkpoints, metrics and ledger, beside the refiner's."""
         return work_folder(self.out)
 
+    @property
+    def _ledger(self) -> Path:
+        return self.work / "ledger.db"
+
     def stage(self, name: str) -> Path:
         """Return a stage's folder of checkpoints."""
         return self.work / name
@@ -72,7 +77,7 @@ class Workshop:
         """
         if self._table is None:
             models, budget = (lambda: load_models(self.config.reward)), self.config.budget
-            self._table = self._open.enter_context(open_drawing(self.home, self.work / "ledger.db", models, budget))
+            self._table = self._open.enter_context(open_drawing(self.home, self._ledger, models, budget))
         return self._table
 
     def check_models(self) -> None:
@@ -81,10 +86,11 @@ class Workshop:
         The models are thrown away again: there may be no room for them beside what is trained first.
 
         Raises:
-            BadInput: a model cannot be loaded.
+            BadInput: a model cannot be loaded, or a weight is given to a scorer that is not there.
         """
-        if "ppo" in self.config.stages and self._table is None:
-            load_models(self.config.reward)
+        if "ppo" in self.config.stages:
+            scorers = self._table.scorers if self._table else load_models(self.config.reward)[1]
+            check_weights(self.config.model.ppo.reward_weights, [scorer.name for scorer in scorers])
 
     def close(self) -> None:
         """Close what was opened."""
@@ -108,7 +114,7 @@ class Workshop:
 
     def done(self, stage: str, settings: Any, history: History) -> None:
         """Note a finished stage: its settings, all its metrics (`STAGE.json`), and the last ones as figures."""
-        self.stages[stage] = as_dict(settings)
+        self.stages[stage] = plain(asdict(settings))
         finite = [{key: value for key, value in row.items() if math.isfinite(value)} for row in history]
         write_json(self.work / f"{stage}.json", finite)
         last = finite[-1] if finite else {}
@@ -120,7 +126,7 @@ class Workshop:
     def manifest(self, kind: str, base: str, settings: Mapping[str, Any]) -> Manifest:
         """Return what the finished refiner says of itself."""
         config = self.config
-        self.reader.facts["renders"] = self._table.ledger.spent("render") if self._table else 0
+        self.reader.facts["renders"] = self._renders()
         return Manifest(
             kind=kind,
             label=label_of(config),
@@ -132,6 +138,13 @@ class Workshop:
             figures=self.figures,
             half=config.half,
         )
+
+    def _renders(self) -> int:
+        """Return how many pictures were drawn, in earlier sessions too, also if this one did not have to draw."""
+        if not self._ledger.is_file():
+            return 0
+        with closing(RunStore.reader(self._ledger)) as store:
+            return int(totals(store)["renders"])
 
 
 _TOLD = ("step", "loss", "eval_loss", "objective/scores", "objective/kl")

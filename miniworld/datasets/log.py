@@ -2,8 +2,9 @@
 
 ``DIR/part-000001/<uuid>.png`` and ``DIR/part-000001/part-000001.json`` with ``{file: {p, se, c, st, sa}}``, 1000
 pictures a part (poloclub/diffusiondb, README). A part is written beside its place and renamed, so it is there whole or
-not at all; whole parts are not drawn again. Batches never cross parts, so a killed and repeated run ends with the same
-bytes as one that went through (on one machine and with one number of threads: float32 values depend on them).
+not at all; whole parts are not drawn again; a second process waits until the first is done. Batches never cross parts,
+so a killed and repeated run ends with the same bytes as one that went through (on one machine and with one number of
+threads: float32 values depend on them).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
+from core.locks import locked
 from miniworld.datasets.gallery import GallerySize, Render, plan
 from miniworld.datasets.source import Source
 from rendering.cache import png_bytes
@@ -24,6 +26,7 @@ from rendering.cache import png_bytes
 PART = 1000
 """Pictures a part."""
 LOG_FILE = "log.json"
+_LOCK = ".lock"
 
 log = logging.getLogger(__name__)
 
@@ -62,32 +65,44 @@ def write_log(folder: Path, size: GallerySize, source: Source, *, part_size: int
         },
     }
     try:
-        _claim(folder, about)
-        for number, part in enumerate(parts, 1):
-            name = f"part-{number:06}"
-            if _is_whole(folder / name, _entries(part, source)):
-                log.info("%s of %d: there already", name, len(parts))
-            else:
-                _write_part(folder, name, part, source)
-                log.info("%s of %d: %d pictures", name, len(parts), len(part))
-        about["complete"] = True
-        _write_json(folder / LOG_FILE, about)
+        _refuse_others(folder, about)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / _LOCK, lambda: log.info("waiting for the process that draws %s", folder)):
+            _refuse_others(folder, about)
+            _draw(folder, about, parts, source)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadInput(f"--out {folder}: got {reason!r}, expected a writable folder with free space") from error
     return about
 
 
-def _claim(folder: Path, about: Mapping[str, Any]) -> None:
-    """Make sure that a folder is ours to write to, and clear what a killed run left half done."""
-    if folder.exists() and not folder.is_dir():
+def _draw(folder: Path, about: dict[str, Any], parts: Sequence[Sequence[Render]], source: Source) -> None:
+    """Draw what is missing, after what a killed run left half done was cleared away."""
+    for partial in folder.glob(_partial("part-*")):
+        shutil.rmtree(partial)
+    if not (folder / LOG_FILE).exists():
+        _write_json(folder / LOG_FILE, {**about, "complete": False})
+    for number, part in enumerate(parts, 1):
+        name = f"part-{number:06}"
+        if _is_whole(folder / name, _entries(part, source)):
+            log.info("%s of %d: there already", name, len(parts))
+        else:
+            _write_part(folder, name, part, source)
+            log.info("%s of %d: %d pictures", name, len(parts), len(part))
+    about["complete"] = True
+    _write_json(folder / LOG_FILE, about)
+
+
+def _refuse_others(folder: Path, about: Mapping[str, Any]) -> None:
+    """Raise BadInput where a folder holds anything but this log, begun or not."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
         raise BadInput(f"--out {folder} is a file, expected a folder; name another")
     file = folder / LOG_FILE
     if not file.exists():
-        if folder.exists() and any(entry.name != _partial(LOG_FILE) for entry in folder.iterdir()):
+        if any(entry.name not in (_LOCK, _partial(LOG_FILE)) for entry in folder.iterdir()):
             raise BadInput(f"--out {folder} holds something else, expected a new or empty folder; name another")
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_json(file, {**about, "complete": False})
         return
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -99,8 +114,6 @@ def _claim(folder: Path, about: Mapping[str, Any]) -> None:
         raise BadInput(
             f"--out {folder} holds a log with other {' and '.join(other)}, expected the same; name another folder"
         )
-    for partial in folder.glob(_partial("part-*")):
-        shutil.rmtree(partial)
 
 
 def _entries(part: Sequence[Render], source: Source) -> dict[str, dict[str, Any]]:

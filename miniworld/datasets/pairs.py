@@ -117,7 +117,7 @@ def write_pairs(path: Path, count: int, seed: int) -> int:
         raise BadInput(f"--out {path} ends in {path.suffix!r}, expected .jsonl; rename it")
     pairs = draw_pairs(count, seed)
     content = "".join(f"{json.dumps(asdict(pair), ensure_ascii=False)}\n" for pair in pairs).encode()
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if path.exists():
             if not path.is_file() or path.read_bytes() != content:

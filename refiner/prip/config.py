@@ -9,7 +9,7 @@ from refiner.lm import LmConfig
 from refiner.ppo_config import PpoConfig, small_ppo
 from refiner.prip.decoder import DecoderConfig
 from refiner.prip.encoder import EncoderConfig
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 
 DECODERS = {
     "llama-2-7b": "meta-llama/Llama-2-7b-hf",

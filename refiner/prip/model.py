@@ -1,6 +1,6 @@
 """PRIP as one thing: E, D, their tokenizers; building, saving and loading. Heavy: imports torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,14 @@ def build_prip(config: PripConfig, tokenizer: Any = None) -> Prip:
     return Prip(encoder, reads, decoder, config.encoder.max_tokens)
 
 
-def save_pretrained(folder: Path, prip: Prip, manifest: Manifest) -> None:
+def save_pretrained(folder: Path, prip: Prip, manifest: Manifest, more: Callable[[Path], None] | None = None) -> None:
     """Write a pivot refiner's folder; see `refiner.folder.writing`. LoRA's matrices become part of the weights.
+
+    Args:
+        folder: the refiner's.
+        prip: its models.
+        manifest: what it says of itself.
+        more: writes what else belongs to the refiner, before its folder is there.
 
     Raises:
         BadInput: the folder holds something else, or cannot be written.
@@ -92,6 +98,8 @@ def save_pretrained(folder: Path, prip: Prip, manifest: Manifest) -> None:
         prip.decoder.lm.save_pretrained(place / "decoder")
         prip.decoder.tokenizer.save_pretrained(place / "decoder")
         save_file(_tensors(prip.decoder.project), place / "decoder" / _PROJECTION)
+        if more:
+            more(place)
 
 
 def from_pretrained(folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Prip:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from refiner.lm import vocabulary
 from refiner.prip.encoder import prompt_batch
 from refiner.prip.model import Prip
-from refiner.training import TrainConfig, fit
+from refiner.train_config import TrainConfig
+from refiner.training import fit
 
 
 class PromptPivot(NamedTuple):
@@ -38,7 +40,8 @@ def train_encoder(
         read = prompt_batch(prip.encoder_tokenizer, [pair.prompt for pair in batch], prip.max_tokens, device)
         return functional.mse_loss(encoder(*read).float(), wanted, reduction="sum"), wanted.numel()
 
-    return fit(prip.encoder, pairs, loss, config, folder, evaluation=evaluation)
+    what = {"vocabulary": vocabulary(prip.encoder_tokenizer), "max_tokens": prip.max_tokens}
+    return fit(prip.encoder, pairs, loss, config, folder, evaluation=evaluation, what=what)
 
 
 def train_decoder(
@@ -71,4 +74,11 @@ def train_decoder(
         pivots = torch.stack([pair.pivot for pair in batch]).to(prip.decoder.project.weight.device)
         return decoder(pivots if with_pivot else None, [pair.prompt for pair in batch])
 
-    return fit(prip.decoder, pairs, loss, config, folder, evaluation=evaluation)
+    form = prip.decoder.config
+    what = {
+        "vocabulary": vocabulary(prip.decoder.tokenizer),
+        "template": [form.left, form.right],
+        "max_tokens": form.max_tokens,
+        "with_pivot": with_pivot,
+    }
+    return fit(prip.decoder, pairs, loss, config, folder, evaluation=evaluation, what=what)

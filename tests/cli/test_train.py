@@ -9,11 +9,13 @@ from tests.experiments.test_train import LANGUAGE, world
 
 __all__ = ["world"]
 pytestmark = pytest.mark.slow
+ARTIST = 'Mary-Ann "Zoë" O\'Neil\\\\'
+"""With what TOML and Python write in different ways."""
 SETTINGS = [word for setting in LANGUAGE for word in ("--set", setting)]
 
 
 def test_training_and_using(brushup: Brushup, world: object, tmp_path: Path) -> None:
-    terms = ["--block-terms", "made by a famous artist", "--block-terms", "8k"]
+    terms = ["--block-terms", "made by a famous artist", "--block-terms", "8k", "--block-terms", ARTIST]
     done = brushup("train", "neuroprompts", *SETTINGS, *terms, "--home", tmp_path)
     assert done.code == 0, done.err
     assert done.out == ""

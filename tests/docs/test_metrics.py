@@ -9,7 +9,7 @@ from refiner.ppo import train
 from refiner.ppo_config import PpoConfig
 from refiner.rewards import Episodes, Rewards
 from refiner.sft import SftPair, train_sft
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 from tests.refiner.test_ppo import causal
 from tests.refiner.tiny import tiny_lm, tiny_tokenizer
 

@@ -1,8 +1,9 @@
 """`brushup train`: every recipe end to end on tiny models; killed and resumed; configurations; what is read."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,22 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+import experiments.training.language
 import experiments.training.workshop
 from core.errors import BadInput, BudgetReached, Interrupted
 from core.progress import Silent
 from core.records import RenderRequest, Score, ScoreItem
 from core.seeding import generator
+from core.text import digest
 from experiments.training.config import FOLDER, KINDS, PAPER, load_training
-from experiments.training.data import Reader, held_out
-from experiments.training.run import train
+from experiments.training.data import Reader, file_contents, held_out
+from experiments.training.run import make, train
+from experiments.training.workshop import Workshop, plain
 from miniworld.datasets.pairs import write_pairs
+from prompt_db.caps import Caps
 from refiner import load_refiner, read_manifest
-from refiner.text_reward import load_text_rewards
+from refiner.rewards import Episodes
+from refiner.text_reward import load_text_rewards, text_rewards
 from tests.fakes import FakeRenderer
 
 pytestmark = pytest.mark.slow
@@ -228,7 +234,10 @@ def test_the_papers_thresholds() -> None:
         (lambda: load_training("prip", None, ["size.x=1"]), "is no table"),
         (lambda: load_training("prip", None, ["model.ppo.steps=0"]), "steps"),
         (lambda: load_training("prip", None, ["data.holdout=many"]), "holdout"),
-        (lambda: load_training("prip", None, ['stages=["sft"]']), "expected some of e, d, ppo"),
+        (lambda: load_training("prip", None, ['stages=["sft"]']), "expected e, d, ppo, or the first of them"),
+        (lambda: load_training("prip", None, ['stages=["e","ppo"]']), "expected e, d, ppo, or the first of them"),
+        (lambda: load_training("promptist", None, ['stages=["ppo"]']), "expected sft, ppo, or the first of them"),
+        (lambda: load_training("promptist", None, ["stages=[]"]), "got none"),
         (lambda: load_training("prip", None, ["size=huge"]), "expected one of miniworld, paper"),
     ],
 )  # fmt: skip
@@ -260,6 +269,158 @@ def test_the_miniworlds_pairs_are_written_once_and_of_two_seeds(tmp_path: Path) 
     write_pairs(tmp_path / "same.jsonl", 12, 0)
     assert (tmp_path / "pairs-12-0.jsonl").read_bytes() == (tmp_path / "same.jsonl").read_bytes()
     assert reader.pairs() == pairs
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("neuroprompts", 'model.ppo.reward_weights={"hps"=1}', r"got hps, expected scorers .*red, green-aesthetic"),
+        ("prip", 'model.ppo.reward_weights={"hps"=1}', r"got hps, expected scorers .*red, green-aesthetic"),
+        ("promptist", "model.max_tokens=193", "max_tokens is 193, expected at most the model's 192"),
+        ("promptist", "model.ppo.max_new_tokens=191", "no prompt of at most 1 tokens"),
+        ("prip", "model.ppo.max_new_tokens=150", "max_new_tokens is 150, expected at most"),
+    ],
+)
+def test_what_reinforcement_cannot_do_is_said_before_anything_is_trained(
+    tmp_path: Path, world: World, log: Path, kind: str, change: str, said: str
+) -> None:
+    settings = (*PIVOT, f"data.log={log}") if kind == "prip" else LANGUAGE
+    with pytest.raises(BadInput, match=said):
+        go(tmp_path, kind, *settings, change)
+    work = tmp_path / f"runs/refiners/{kind}.training"
+    assert not [place for place in work.iterdir() if place.is_dir()]
+    with pytest.raises(BadInput, match=said):  # where no stage has begun, another recipe may be tried
+        go(tmp_path, kind, *settings, change, "seed=1")
+
+
+def test_users_prompts_that_are_too_long_are_left_out(tmp_path: Path, world: World) -> None:
+    users = tmp_path / "users.txt"
+    users.write_text("\n".join(("a red boat", "a blue house, " * 60, "a green sky")))
+    done = go(tmp_path, "promptist", *LANGUAGE, f"data.users={users}", "data.holdout=0")
+    assert done["data"]["ppo prompts"] == 2
+    assert done["data"]["ppo prompts left out"].startswith("1 of over 186 tokens")
+    assert not [request for request in world.renderer.drawn if "blue house, a blue house" in request.prompt]
+
+
+def test_a_folder_of_stages_keeps_to_its_recipe(tmp_path: Path, world: World) -> None:
+    done = go(tmp_path, "promptist", *LANGUAGE)
+    out, work = Path(done["refiner"]), tmp_path / "runs/refiners/promptist.training"
+    shutil.rmtree(out)
+    with pytest.raises(BadInput, match=r"promptist.training holds stages of another recipe; name another --out"):
+        go(tmp_path, "promptist", *LANGUAGE, "reward.seeds=2")
+    (work / "recipe.json").unlink()
+    shutil.rmtree(work / "ppo")
+    other = go(tmp_path, "promptist", *LANGUAGE, "reward.seeds=2")
+    assert other["figures"]["sft/loss"] == done["figures"]["sft/loss"], "copied stages are shared"
+    shutil.rmtree(out)
+    (work / "recipe.json").unlink()
+    with pytest.raises(BadInput, match="another config or other data"):
+        go(tmp_path, "promptist", *LANGUAGE)
+
+
+def test_another_budget_is_the_same_recipe(tmp_path: Path, world: World) -> None:
+    done = go(tmp_path, "promptist", *LANGUAGE)
+    shutil.rmtree(done["refiner"])
+    assert go(tmp_path, "promptist", *LANGUAGE, "budget.max_renders=1000") == done
+
+
+def test_a_changed_data_file_is_another_recipe(tmp_path: Path, world: World, log: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("".join(f"a red boat {k}, oil, moody\n" for k in range(20)))
+    settings = (*LANGUAGE, f"data.prompts={file}", "data.block_terms=[]")
+    done = go(tmp_path, "neuroprompts", *settings)
+    assert go(tmp_path, "neuroprompts", *settings) == done
+    file.write_text(file.read_text().replace("boat 3", "boat 33"))
+    with pytest.raises(BadInput, match="another recipe"):
+        go(tmp_path, "neuroprompts", *settings)
+    data = load_training("prip", None, [f"data.log={log}", f"data.prompts={file}"]).data
+    before = file_contents(data)
+    assert set(before) == {"log", "prompts"}
+    (log / "part-000001" / "0.png").write_bytes(b"")
+    after = file_contents(data)
+    assert (before["log"] != after["log"], before["prompts"] == after["prompts"]) == (True, True)
+
+
+def test_shipped_recipes_keep_their_names(tmp_path: Path) -> None:
+    """What was trained before files counted is still found to be trained."""
+    assert file_contents(load_training("prip").data) == {}
+    config = load_training("neuroprompts")
+    known = digest(plain([asdict(replace(config, budget=Caps())), {}]))
+    seen: list[str] = []
+
+    def recipe(shop: Workshop) -> None:
+        seen.append(shop.reader.facts["recipe"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        make(tmp_path, tmp_path / "r", config, recipe, Silent())
+    assert seen == [known]
+
+
+def test_a_second_training_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    config = load_training("neuroprompts")
+
+    def recipe(shop: Workshop) -> None:
+        with pytest.raises(BadInput, match=r"r.training is being worked on by another process; wait for it"):
+            make(tmp_path, tmp_path / "r", config, recipe, Silent())
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        make(tmp_path, tmp_path / "r", config, recipe, Silent())
+
+
+def test_a_place_that_is_taken_is_found_out_before_training(tmp_path: Path, world: World) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(BadInput, match="something that is no refiner"):
+        train(tmp_path, "promptist", None, LANGUAGE, Silent(), out=tmp_path / "mine")
+    assert not (tmp_path / "mine.training").exists()
+
+
+@pytest.mark.parametrize("kind", ["beautifulprompt", "prip"])
+def test_a_refiners_folder_is_there_whole_or_not_at_all(
+    tmp_path: Path, world: World, log: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*PIVOT, f"data.log={log}") if kind == "prip" else (*LANGUAGE, "reward.by=text", "reward.keep=true")
+    settings = (*settings, "model.ppo.reward_weights={}", 'stages=["e","d"]' if kind == "prip" else "half=true")
+    real = experiments.training.language.write_json
+
+    def killed(path: Path, value: object) -> None:
+        if path.name == "categories.json":
+            raise KeyboardInterrupt
+        real(path, value)
+
+    monkeypatch.setattr(experiments.training.language, "write_json", killed)
+    with pytest.raises(Interrupted):
+        go(tmp_path, kind, *settings)
+    assert not (tmp_path / "runs/refiners" / kind).exists()
+    monkeypatch.setattr(experiments.training.language, "write_json", real)
+    out = Path(go(tmp_path, kind, *settings)["refiner"])
+    assert (out / "categories.json").is_file()
+    assert set(load_text_rewards(out)) == (set() if kind == "prip" else {"red", "green-aesthetic"})
+    assert not list(out.rglob("*.partial"))
+
+
+def test_text_rewards_compare_with_the_datas_own_prompts(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held-out pairs too: reinforcement starts from their prompts as well."""
+    found: list[tuple[str, str]] = []
+
+    def watched(models: Any, reference: Callable[[str], str]) -> Any:
+        def reward(episodes: Episodes) -> Any:
+            found.extend((prompt, reference(prompt)) for prompt in episodes.prompts)
+            return text_rewards(models, reference)(episodes)
+
+        return reward
+
+    monkeypatch.setattr(experiments.training.language, "text_rewards", watched)
+    shape = ("model.ppo.steps=1", "model.ppo.batch_size=80", "model.ppo.max_new_tokens=1", "model.ppo.num_ppo_epochs=1")
+    settings = (*LANGUAGE, *shape, "reward.by=text", "model.ppo.reward_weights={}", "reward.text.max_steps=1")
+    data = go(tmp_path, "beautifulprompt", *settings)["data"]
+    assert data["sft pairs held out"] > 0
+    assert len({prompt for prompt, _ in found}) == data["ppo prompts"]
+    assert not [prompt for prompt, other in found if prompt == other]
 
 
 def test_equal_keys_stay_on_one_side() -> None:

@@ -1,9 +1,13 @@
 """The data sets like the papers': a gallery's log and prompt pairs."""
 
 import json
+import logging
 import shutil
+import threading
+import time
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -84,7 +88,11 @@ def test_the_layout_is_diffusiondbs_and_the_reader_gets_everything_back(tmp_path
     assert about["counts"] == {"naive": 3, "professional": 3, "pictures": 18, "parts": 3}
     assert json.loads((tmp_path / "log" / LOG_FILE).read_text()) == about
     assert about["complete"] is True
-    assert sorted(p.name for p in (tmp_path / "log").iterdir()) == ["log.json", *(f"part-00000{k}" for k in (1, 2, 3))]
+    assert sorted(p.name for p in (tmp_path / "log").iterdir()) == [
+        ".lock",
+        "log.json",
+        *(f"part-00000{k}" for k in (1, 2, 3)),
+    ]
     part = tmp_path / "log" / "part-000003"
     entries = json.loads((part / "part-000003.json").read_text())
     assert {p.name for p in part.iterdir()} == {*entries, "part-000003.json"}
@@ -124,6 +132,28 @@ def test_a_killed_run_goes_on_with_the_next_part(tmp_path, whole):
     write_log(folder, SIZE, source(painter), part_size=7)
     assert painter.seeds == [render.seed for render in plan(SIZE)[7 * whole :]]
     assert tree(folder) == tree(tmp_path / "through")
+
+
+def test_a_second_process_waits_and_draws_nothing(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Painter):
+        def __call__(self, *arguments, **named):
+            begun.set()
+            assert go_on.wait(60)
+            return super().__call__(*arguments, **named)
+
+    slow, second = Slow(), Painter()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write_log, tmp_path, SIZE, source(slow), part_size=7)
+        assert begun.wait(60)
+        after = pool.submit(write_log, tmp_path, SIZE, source(second), part_size=7)
+        while "waiting for the process that draws" not in caplog.text and not after.done():
+            time.sleep(0.001)
+        go_on.set()
+        assert first.result() == after.result()
+    assert (len(slow.seeds), second.seeds) == (18, [])
 
 
 def test_a_part_that_lost_a_picture_is_drawn_again(tmp_path):

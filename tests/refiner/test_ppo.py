@@ -18,7 +18,7 @@ from refiner.prip.model import Prip
 from refiner.prip.policy import PripPolicy
 from refiner.prip.stages import PromptPivot, train_decoder
 from refiner.rewards import Episodes, Rewards
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 from tests.refiner.tiny import GPT2, T5, WORDS, tiny_lm, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -176,6 +176,21 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path: Path, make: Ca
         assert torch.equal(tensor, state(unseen.trained)[name]), "looking changes nothing"
 
 
+@pytest.mark.parametrize("make", makers(), ids=["causal", "prip"])
+def test_another_reward_or_start_is_refused(tmp_path: Path, make: Callable[[Path], Policy]) -> None:
+    config = replace(CONFIG, steps=1)
+    train(make(tmp_path), PROMPTS, gold, config, tmp_path, what={"scorers": ["gold"]})
+    with pytest.raises(BadInput, match="another config or other data"):
+        train(make(tmp_path), PROMPTS, gold, config, tmp_path, what={"scorers": ["silver"]})
+    for part in ("trained", "lm"):
+        other = make(tmp_path)
+        with torch.no_grad():
+            next(getattr(other, part).parameters()).view(-1)[0] += 1e-3
+        with pytest.raises(BadInput, match="another config or other data"):
+            train(other, PROMPTS, gold, config, tmp_path, what={"scorers": ["gold"]})
+    train(make(tmp_path), PROMPTS, gold, config, tmp_path, what={"scorers": ["gold"]})
+
+
 def test_a_policy_that_says_the_same_to_everybody_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     def always_gold(episodes: Episodes) -> Rewards:
         return {"gold": [float(text.endswith(" gold gold")) for text in episodes.refined]}
@@ -238,6 +253,10 @@ def test_the_same_prompts_under_rloo_come_in_groups(tmp_path: Path) -> None:
         ({"kl_estimator": "k2"}, "expected one of k1, k3"),
         ({"temperature": 0.0}, "expected more than 0"),
         ({"advantage": "rloo", "rloo_k": 1}, "at least 2"),
+        ({"checkpoint_every": 0}, "checkpoint_every is 0, expected at least 1"),
+        ({"kl_target": 0.5, "kl_horizon": 0}, "kl_horizon is 0, expected at least 1"),
+        ({"reward_weights": {"a": 0.0}}, "not all 0"),
+        ({"reward_weights": {"a": float("nan"), "b": 1.0}}, "not all 0"),
     ],
 )
 def test_bad_settings_are_one_line(change: dict[str, object], said: str) -> None:

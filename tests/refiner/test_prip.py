@@ -39,7 +39,7 @@ from refiner.prip.model import build_prip, from_pretrained, save_pretrained
 from refiner.prip.pivot import ClipPivot, QFormerPivot, encode_files
 from refiner.prip.refiner import PripRefiner
 from refiner.prip.stages import PromptPivot, train_decoder
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 from tests.refiner.tiny import T5, WORDS, tiny_config, tiny_prip, tiny_tokenizer
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,7 @@
 """Fine-tuning of a causal language model: what carries loss, LoRA, and the folder."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from refiner.presets import PRESETS
 from refiner.prip.config import DECODERS, miniworld_config
 from refiner.sft import SftPair, save_causal, sft_loss, train_sft
 from refiner.tokenizer import train_tokenizer
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 from tests.refiner.tiny import GPT2, tiny_lm, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
@@ -51,6 +52,31 @@ def test_it_learns_and_its_folder_loads_without_us(tmp_path: Path) -> None:
     torch.testing.assert_close(again(ids).logits, lm(ids).logits)
     written = again.generate(ids, max_new_tokens=4, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
     assert tokenizer.decode(written, skip_special_tokens=True).split() == ["the", "sea"]
+
+
+def test_what_decides_the_loss_beside_the_pairs_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+    config = TrainConfig(max_steps=1, batch_size=2)
+    train_sft(tiny_lm(), tiny_tokenizer(), PAIRS, config, tmp_path, max_tokens=8)
+    other = tiny_tokenizer()
+    other.add_tokens(["gold boat"])
+    for tokenizer, longest in ((tiny_tokenizer(), 9), (other, 8)):
+        with pytest.raises(BadInput, match="another config or other data"):
+            train_sft(tiny_lm(), tokenizer, PAIRS, config, tmp_path, max_tokens=longest)
+    train_sft(tiny_lm(), tiny_tokenizer(), PAIRS, config, tmp_path, max_tokens=8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shape": {**GPT2, "n_embd": 10, "n_head": 3}},
+        {"shape": {**GPT2, "n_head": 0}},
+        {"shape": GPT2, "dropout": 1.5},
+        {"shape": GPT2, "lora_r": -1},
+    ],
+)
+def test_a_model_that_cannot_be_is_one_line(change: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="expected"):
+        LmConfig(**change)
 
 
 def test_lora_trains_its_matrices_and_is_merged_into_the_folder(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from refiner.text_reward import (
     text_rewards,
     train_text_reward,
 )
-from refiner.training import TrainConfig
+from refiner.train_config import TrainConfig
 from tests.refiner.test_ppo import CONFIG, PROMPTS, causal
 from tests.refiner.tiny import WORDS, tiny_lm, tiny_tokenizer
 
@@ -88,6 +88,14 @@ def test_braces_in_prompts_stay() -> None:
     assert Reading("{prompt}: {refined}").text("a {refined}", "b {prompt}") == "a {refined}: b {prompt}"
     with pytest.raises(BadInput, match="expected a template"):
         Reading("{prompt}")
+
+
+def test_another_template_is_another_training(tmp_path: Path) -> None:
+    config = replace(TRAINING, max_steps=1)
+    train_text_reward(TextReward(tiny_lm(), tiny_tokenizer(), READING), ROWS, config, tmp_path)
+    other = TextReward(tiny_lm(), tiny_tokenizer(), replace(READING, template="{refined}"))
+    with pytest.raises(BadInput, match="another config or other data"):
+        train_text_reward(other, ROWS, config, tmp_path)
 
 
 def test_equal_labels_are_refused(tmp_path: Path) -> None:

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import BadInput
-from refiner.training import TrainConfig, data_order, fit, rate_at
+from refiner.checkpoint import contents
+from refiner.prip.stages import PromptPivot
+from refiner.sft import SftPair
+from refiner.train_config import TrainConfig, data_order, rate_at
+from refiner.training import fit
 
 pytestmark = pytest.mark.slow
 CONFIG = TrainConfig(
@@ -154,10 +158,31 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_another_config_or_other_data_is_refused(tmp_path: Path) -> None:
-    fit(model(), EXAMPLES, loss, CONFIG, tmp_path)
-    for config, examples in ((TrainConfig(max_steps=12), EXAMPLES), (CONFIG, EXAMPLES[1:])):
+    fit(model(), EXAMPLES, loss, CONFIG, tmp_path, evaluation=EXAMPLES[:3], what={"max_tokens": 8})
+    others = [*EXAMPLES[:4], (4.0, -1.0), *EXAMPLES[5:]]
+    for config, examples, evaluation, limit in (
+        (TrainConfig(max_steps=12), EXAMPLES, EXAMPLES[:3], 8),
+        (CONFIG, EXAMPLES[1:], EXAMPLES[:3], 8),
+        (CONFIG, others, EXAMPLES[:3], 8),
+        (CONFIG, EXAMPLES, others[2:5], 8),
+        (CONFIG, EXAMPLES, EXAMPLES[:3], 9),
+    ):
         with pytest.raises(BadInput, match="another config or other data"):
-            fit(model(), examples, loss, config, tmp_path)
+            fit(model(), examples, loss, config, tmp_path, evaluation=evaluation, what={"max_tokens": limit})
+
+
+def test_every_bit_of_what_is_learned_from_counts() -> None:
+    big = torch.zeros(2000)
+    other = big.clone()
+    other[1000] = 1e-30
+    assert repr(big) == repr(other), "torch abbreviates"
+    rows = [
+        [PromptPivot("a boat", big)], [PromptPivot("a boat", other)], [PromptPivot("a boat", big.reshape(2, 1000))],
+        [PromptPivot("a boat", big.bfloat16())], [SftPair("a", "b")], [SftPair("ab", "")], [SftPair("a", "b"), "c"],
+        [["a", "b", "c"]], {"a": big}, {"b": big}, [1, "1"], ["1", 1], torch.tensor(1), torch.tensor([1]),
+    ]  # fmt: skip
+    assert len({contents(row) for row in rows}) == len(rows)
+    assert contents(rows[0]) == contents([PromptPivot("a boat", big.clone())])
 
 
 def test_the_best_parameters_win(tmp_path: Path) -> None:
@@ -166,11 +191,11 @@ def test_the_best_parameters_win(tmp_path: Path) -> None:
     )
     net = model()
     history = fit(net, EXAMPLES, loss, config, tmp_path, evaluation=EXAMPLES[:3])
-    best = min(record["eval_loss"] for record in history)
+    best, last = min(record["eval_loss"] for record in history), history[-1]["eval_loss"]
+    assert best < last
     net.eval()
     value, count = loss(net, EXAMPLES[:3])
     assert value.item() / count == pytest.approx(best)
-    assert best < history[-1]["eval_loss"] or history[-1]["eval_loss"] == best
 
 
 def test_micro_batches_change_nothing(tmp_path: Path) -> None:
@@ -208,7 +233,9 @@ def test_steps_follow_epochs() -> None:
     assert TrainConfig(epochs=0.5, batch_size=4).steps(10) == 2
 
 
-@pytest.mark.parametrize("change", [{"schedule": "linear"}, {"batch_size": 0}, {"learning_rate": 0.0}])
+@pytest.mark.parametrize(
+    "change", [{"schedule": "linear"}, {"batch_size": 0}, {"learning_rate": 0.0}, {"max_steps": -1}]
+)
 def test_bad_settings_are_one_line(change: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="expected"):
         TrainConfig(**change)  # type: ignore[arg-type]
