@@ -251,7 +251,7 @@ def _make(
             return
         base = shop.config.model.lm.base  # type: ignore[union-attr]
         tokenizer = load_tokenizer(base) if base else learned_tokenizer(shop, [*texts, *(p.low for p in found.pairs)])
-        fit_language(shop, tokenizer, found.pairs, (), texts, before=continuation_pairs(texts).items)
+        fit_language(shop, tokenizer, found.pairs, (), before=continuation_pairs(texts).items)
 
     return make(home, out, config, recipe, progress, facts=facts)
 

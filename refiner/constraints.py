@@ -1,28 +1,25 @@
 """What a user asks of a refined prompt: categories of style words, terms that must be in it, terms that must not.
 
 The six categories are those of NeuroPrompts (2311.12229, section 2.2). The words are our own, in `categories.json`;
-the artists among them died more than a century ago. Any file of the same form takes its place, and one can be made
-from a corpus (`categories_of`). Importing this module costs nothing (no torch).
+the artists among them died more than a century ago. Any file of the same form takes its place. Importing this module
+costs nothing (no torch).
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
 from core.errors import BadInput
 from core.seeding import generator
-from core.text import content_words, phrases, unique
+from core.text import unique
 from refiner.clauses import Clause, contains, must, must_not, occurrences
 
 CATEGORIES_FILE = "categories.json"
 CATEGORIES = ("style", "artist", "format", "booster", "vibe", "perspective")
 AUTO = "auto"
 """In place of a term: any term of the category, whichever the model likes best."""
-UNKNOWN = "booster"
-"""Category of a corpus's phrase that shares no word with any known term."""
 
 Categories = Mapping[str, tuple[str, ...]]
 """Terms by category."""
@@ -169,54 +166,3 @@ def read_categories(path: Path | None = None) -> Categories:
 def _check_category(category: str, where: str) -> None:
     if category not in CATEGORIES:
         raise BadInput(f"{where}: got the category {category!r}, expected one of {', '.join(CATEGORIES)}; change it")
-
-
-def categories_of(
-    prompts: Iterable[str], known: Categories | None = None, *, at_least: int = 5, most: int = 30
-) -> Categories:
-    """Return the terms of a corpus by category: what its prompts append to what they describe.
-
-    The phrases behind the first comma are counted, once a prompt. A known term keeps its category. Any other phrase
-    goes where most of the known terms are that share its last word, else any of its words; else to `UNKNOWN`. The
-    result is a proposal: written to a file, it can be corrected by hand.
-
-    Args:
-        prompts: professional prompts.
-        known: terms whose category is known; by default our own.
-        at_least: prompts that a phrase must occur in.
-        most: terms a category, the most frequent first.
-    """
-    known = read_categories() if known is None else known
-    counts = Counter(phrase for prompt in prompts for phrase in unique(map(str.lower, phrases(prompt)[1:])))
-    by_term = {term.lower(): category for category, terms in known.items() for term in terms}
-    by_last, by_word = _word_votes(by_term)
-    found: dict[str, list[str]] = {category: [] for category in CATEGORIES}
-    for phrase, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if count >= at_least:
-            found[by_term.get(phrase) or _nearest(phrase, by_last, by_word)].append(phrase)
-    return {category: tuple(terms[:most]) for category, terms in found.items() if terms}
-
-
-Votes = Mapping[str, Counter[str]]
-
-
-def _word_votes(by_term: Mapping[str, str]) -> tuple[Votes, Votes]:
-    """Return, for each word, how many terms of each category end in it, and how many hold it."""
-    last: dict[str, Counter[str]] = {}
-    anywhere: dict[str, Counter[str]] = {}
-    for term, category in by_term.items():
-        told = content_words(term)
-        for word in told:
-            anywhere.setdefault(word, Counter())[category] += 1
-        for word in told[-1:]:
-            last.setdefault(word, Counter())[category] += 1
-    return last, anywhere
-
-
-def _nearest(phrase: str, by_last: Votes, by_word: Votes) -> str:
-    told = content_words(phrase)
-    for votes in ([by_last[word] for word in told[-1:] if word in by_last], [by_word[w] for w in told if w in by_word]):
-        total: Counter[str] = sum(votes, Counter())
-        if total:
-            return min(total, key=lambda category: (-total[category], CATEGORIES.index(category)))
-    return UNKNOWN

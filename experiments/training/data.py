@@ -187,13 +187,14 @@ def file_contents(config: DataConfig) -> dict[str, str]:
 
 
 def _held(path: Path) -> str:
-    if path.is_dir():
-        files = sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in path.rglob("*"))
-        return digest(files)
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            files = (file for file in path.rglob("*") if file.is_file())
+            return digest(sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files))
+        with path.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()[:16]
+    except OSError:
         return ""  # refused where it is read
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def held_out(

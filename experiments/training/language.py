@@ -1,18 +1,19 @@
 """Recipes of fine-tuned language models: BeautifulPrompt, NeuroPrompts, Promptist, Rew-Syn, Rew-Log. Imports torch."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import miniworld
 from core.errors import BadInput
-from experiments.folder import write_json
 from experiments.training.config import STYLE_OF
 from experiments.training.data import held_out
 from experiments.training.workshop import Workshop, plain
 from prompt_db.prompt_pairs import PromptPair
 from refiner import ppo
-from refiner.constraints import CATEGORIES_FILE, categories_of
+from refiner.constraints import CATEGORIES_FILE
 from refiner.data import beautiful_pairs, continuation_pairs, improving_pairs, prefixes
 from refiner.lm import build_lm, load_tokenizer, longest_row
 from refiner.policies import CausalPolicy
@@ -42,7 +43,7 @@ def train_language(shop: Workshop) -> None:
     if "ppo" in config.stages:
         users = _users(shop, pairs)
         shop.check_models()
-    fit_language(shop, tokenizer, pairs, users, texts, before=_before(shop))
+    fit_language(shop, tokenizer, pairs, users, before=_before(shop))
 
 
 def fit_language(
@@ -50,7 +51,6 @@ def fit_language(
     tokenizer: Any,
     pairs: Sequence[PromptPair],
     users: Sequence[str],
-    texts: Sequence[str],
     *,
     before: Sequence[PromptPair] = (),
 ) -> None:
@@ -61,7 +61,6 @@ def fit_language(
         tokenizer: of the language model.
         pairs: what it learns to write.
         users: what reinforcement starts from; none leaves it out.
-        texts: professional prompts, which the refiner's own categories are made of.
         before: pairs that it learns to write first; for few pairs.
     """
     config, model = shop.config, _model(shop)
@@ -97,7 +96,7 @@ def fit_language(
     def more(place: Path) -> None:
         if config.reward.keep:
             save_text_rewards(place, readers, manifest)
-        keep_categories(shop, texts, place)
+        keep_categories(shop, place)
 
     save_causal(shop.out, lm, tokenizer, manifest, more)
 
@@ -124,10 +123,10 @@ def _fitting(shop: Workshop, tokenizer: Any, prompting: Prompting, users: Sequen
     return kept
 
 
-def keep_categories(shop: Workshop, texts: Sequence[str], place: Path) -> None:
+def keep_categories(shop: Workshop, place: Path) -> None:
     """Give a refiner of the miniworld, in its folder, that world's own terms, which are not ours."""
-    if shop.config.on_miniworld and (own := categories_of(texts)):
-        write_json(place / CATEGORIES_FILE, {category: list(terms) for category, terms in own.items()})
+    if shop.config.on_miniworld:
+        shutil.copyfile(miniworld.CATEGORIES, place / CATEGORIES_FILE)
 
 
 def _model(shop: Workshop) -> LanguageConfig:

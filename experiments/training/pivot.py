@@ -75,7 +75,7 @@ def fit_pivot(
         preferred: for E.
         system: for D.
         users: what reinforcement starts from; none leaves it out.
-        texts: professional prompts, which a vocabulary and the refiner's own categories are learned from.
+        texts: professional prompts, which a vocabulary is learned from.
         language_first: let D learn to write these before it sees a pivot; for few pictures.
     """
     config, model = shop.config, _model(shop)
@@ -115,7 +115,7 @@ def fit_pivot(
         shop.reader.facts["ppo prompts"] = len(users)
     base = ", ".join(name for name in (model.encoder.base, model.decoder.lm.base) if name)
     manifest = shop.manifest("prip", base, {"answering": dict(config.answering)})
-    save_pretrained(shop.out, prip, manifest, lambda place: keep_categories(shop, texts, place))
+    save_pretrained(shop.out, prip, manifest, lambda place: keep_categories(shop, place))
 
 
 def _model(shop: Workshop) -> PripConfig:

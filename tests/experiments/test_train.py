@@ -22,6 +22,7 @@ from experiments.training.config import FOLDER, KINDS, PAPER, load_training
 from experiments.training.data import Reader, file_contents, held_out
 from experiments.training.run import make, train
 from experiments.training.workshop import Workshop, plain
+from miniworld import CATEGORIES
 from miniworld.datasets.pairs import write_pairs
 from prompt_db.caps import Caps
 from refiner import load_refiner, read_manifest
@@ -337,6 +338,7 @@ def test_a_changed_data_file_is_another_recipe(tmp_path: Path, world: World, log
     before = file_contents(data)
     assert set(before) == {"log", "prompts"}
     (log / "part-000001" / "0.png").write_bytes(b"")
+    (log / "gone").symlink_to(tmp_path / "nowhere")
     after = file_contents(data)
     assert (before["log"] != after["log"], before["prompts"] == after["prompts"]) == (True, True)
 
@@ -383,20 +385,20 @@ def test_a_refiners_folder_is_there_whole_or_not_at_all(
 ) -> None:
     settings = (*PIVOT, f"data.log={log}") if kind == "prip" else (*LANGUAGE, "reward.by=text", "reward.keep=true")
     settings = (*settings, "model.ppo.reward_weights={}", 'stages=["e","d"]' if kind == "prip" else "half=true")
-    real = experiments.training.language.write_json
+    real = shutil.copyfile
 
-    def killed(path: Path, value: object) -> None:
+    def killed(source: Path, path: Path) -> None:
         if path.name == "categories.json":
             raise KeyboardInterrupt
-        real(path, value)
+        real(source, path)
 
-    monkeypatch.setattr(experiments.training.language, "write_json", killed)
+    monkeypatch.setattr(experiments.training.language.shutil, "copyfile", killed)
     with pytest.raises(Interrupted):
         go(tmp_path, kind, *settings)
     assert not (tmp_path / "runs/refiners" / kind).exists()
-    monkeypatch.setattr(experiments.training.language, "write_json", real)
+    monkeypatch.setattr(experiments.training.language.shutil, "copyfile", real)
     out = Path(go(tmp_path, kind, *settings)["refiner"])
-    assert (out / "categories.json").is_file()
+    assert (out / "categories.json").read_text() == CATEGORIES.read_text()
     assert set(load_text_rewards(out)) == (set() if kind == "prip" else {"red", "green-aesthetic"})
     assert not list(out.rglob("*.partial"))
 

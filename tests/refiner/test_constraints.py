@@ -12,7 +12,6 @@ from refiner.constraints import (
     CATEGORIES,
     Wishes,
     automatic,
-    categories_of,
     clauses,
     read_categories,
     satisfaction,
@@ -114,13 +113,3 @@ def test_a_user_may_bring_categories(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"vibe": ["spooky ", "spooky"]}))
     assert read_categories(path) == {"vibe": ("spooky",)}
-
-
-def test_categories_of_a_corpus_follow_known_words() -> None:
-    corpus = ["a boat, Soft light, hard light, cubism, glowing"] * 3 + ["a cat, pop song, hard light, rare"]
-    found = categories_of(corpus, KNOWN, at_least=1)
-    assert found["vibe"] == ("hard light", "soft light")  # one is known, the other ends in "light"; frequent ones first
-    assert found["style"] == ("cubism", "pop song")  # "pop" is in "pop art"
-    assert found["booster"] == ("glowing", "rare")  # nothing known
-    assert categories_of(corpus, KNOWN, at_least=2)["booster"] == ("glowing",)
-    assert categories_of(corpus, KNOWN, at_least=1, most=1)["vibe"] == ("hard light",)
