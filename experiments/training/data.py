@@ -140,18 +140,19 @@ class Reader:
     def pictures(
         self,
         score: Callable[[str, Sequence[Picture]], Sequence[float | None]],
-        tried: Sequence[tuple[str, PromptPicture]] = (),
+        try_out: Callable[[], Sequence[tuple[str, PromptPicture]]] = tuple,
     ) -> tuple[list[PromptPicture], list[PromptPicture]]:
         """Return what PRIP's E and D learn from: prompts with their best picture; pictures with system language.
 
         Args:
             score: from a scorer's name and pictures to their scores.
-            tried: users' prompts, each with a picture that was drawn for it from this or a richer prompt.
+            try_out: draws users' prompts, each with a picture of this or a richer prompt; called once the log is read.
 
         Raises:
             BadInput: as `log`, or nothing is over the floors.
         """
         config, log = self.config, [PromptPicture(image.prompt, image.path) for image in self.log()]
+        tried = try_out()
         rng = generator("preferred", config.seed) if config.preferred == RANDOM else None
         asked = [*log, *(PromptPicture(user, picture.path) for user, picture in tried)]
         preferred = preferred_pictures(asked, score(config.preference, asked), rng)

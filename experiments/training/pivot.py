@@ -35,7 +35,7 @@ def train_pivot(shop: Workshop) -> None:
         BudgetReached: a cap on drawing.
     """
     shop.check_models()
-    preferred, system = shop.reader.pictures(shop.score, _tried(shop))
+    preferred, system = shop.reader.pictures(shop.score, lambda: _tried(shop))
     users = shop.reader.users() if "ppo" in shop.config.stages else []
     fit_pivot(shop, preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else [])
 
