@@ -30,7 +30,9 @@ def evaluate(  # noqa: PLR0913 - one parameter a flag is how typer declares a co
     missing: Annotated[
         bool, typer.Option("--missing", help="Only print the commands that train what is missing, one a line.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Folder below HOME/evaluations, one an evaluation. Default: the suite's name.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Folder below HOME/evaluations, one an evaluation. Default: the suite's name.")
+    ] = None,
     llm: Annotated[str | None, typer.Option(help="Another language model for the rows that ask one.")] = None,
     api_base: ApiBase = None,
     max_renders: MaxRenders = None,
