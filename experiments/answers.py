@@ -21,7 +21,7 @@ from refiner.folder import MANIFEST_FILE
 
 DEFAULT = "prip"
 """The shipped refiner that answers where none is named."""
-ANSWERS = 2
+ANSWERS = 3
 """Raised whenever the same weights answer otherwise: answers that were kept before are then asked for anew."""
 BATCH = 64
 """Prompts answered together, and written together, by a trained refiner: what it takes at once."""

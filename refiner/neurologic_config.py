@@ -25,6 +25,7 @@ class NeuroLogic:
         early_stop: stop once the best `n` texts meet all clauses and no unfinished one is likelier as it stands, as
             transformers does; False = once none can become better, which is exact and seldom before `max_tokens`.
         phrase_starts: steer towards beginning a wanted term after a comma only.
+        whole_phrases: a phrase that begins with the term that meets a wish says nothing else.
         max_seconds: of a whole call; then the best so far is returned.
     """
 
@@ -39,6 +40,7 @@ class NeuroLogic:
     blocked: str = ""
     early_stop: bool = True
     phrase_starts: bool = True
+    whole_phrases: bool = True
     max_seconds: float = math.inf
 
     def __post_init__(self) -> None:

@@ -100,6 +100,8 @@ class Search:
             steered = self._steered(row, node, node.path, repeats=repeats)
             kept |= {(place, token): node.logprob + logprob for token, logprob in steered.items()}
             row[repeats] = -math.inf
+            if (closing := self._closing(node)) is not None:
+                row = torch.full_like(row, -math.inf).index_copy_(0, closing, row[closing])
             values, tokens = (row + self.barred).topk(min(2 * beam, len(row)))
             found = [(t, value) for t, value in zip(tokens.tolist(), values.tolist(), strict=True) if value > -math.inf]
             kept |= {(place, token): node.logprob + value for token, value in found[:beam]}
@@ -139,6 +141,21 @@ class Search:
         else:
             starts = [token for token in self._guide.commas if token in fresh]
         return {token: known[token] for token in (*self._guide.continuing(path, node.wanted), *starts)}
+
+    def _closing(self, node: Node) -> torch.Tensor | None:
+        """Return the only tokens that may follow where a phrase is the term that meets a wish; None = any may.
+
+        A comma ends the phrase, or a longer term goes on. Any other word would say what nobody wished for: a "gold
+        tree" for "gold".
+        """
+        if not (self._settings.whole_phrases and self._guide.commas and node.tokens):
+            return None
+        phrase = node.verdict.text.rpartition(",")[2].strip()
+        for clause, spans in zip(self._judge.clauses, node.verdict.spans, strict=True):
+            if 0 < len(spans) <= clause.at_least and phrase in map(str.lower, clause.terms):
+                longer = self._guide.continuing(node.path, range(len(self._judge.clauses)))
+                return torch.tensor([*self._guide.commas, *longer], device=self.barred.device).unique()
+        return None
 
     def _repeats(self, node: Node) -> list[int]:
         """Return the tokens that would repeat an n-gram of prefix and continuation."""

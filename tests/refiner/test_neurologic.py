@@ -16,7 +16,7 @@ from tests.refiner.tiny_lm import tiny_gpt2, tiny_model, tiny_tokenizer
 pytestmark = pytest.mark.slow
 PIECES = [" cat", "egory", ",", " oil", " ink"]
 TOKENIZER = tiny_tokenizer(PIECES)
-EXACT = NeuroLogic(beam=700, max_tokens=3, min_tokens=0, no_repeat_ngram=0, early_stop=False)
+EXACT = NeuroLogic(beam=700, max_tokens=3, min_tokens=0, no_repeat_ngram=0, early_stop=False, whole_phrases=False)
 
 
 def search(model, prefix: str, clauses, settings: NeuroLogic = EXACT, n: int = 1) -> list[Hypothesis]:
@@ -118,6 +118,7 @@ def test_random_constraints_against_brute_force(seed: int) -> None:
         beam=4000, max_tokens=4, min_tokens=rng.randint(0, 2), length_penalty=rng.choice([-1.0, 0.0, 0.7, 1.0]),
         no_repeat_ngram=rng.choice([0, 2, 3]), sat_tolerance=rng.randint(0, 2), look_ahead=rng.choice([0, 1, 3]),
         early_stop=False, phrase_starts=rng.choice([True, False]),
+        whole_phrases=False,
     )  # fmt: skip
     expected = brute_force(model, prefix, clauses, settings)[:3]
     results = search(model, prefix, clauses, settings, n=3)
@@ -155,6 +156,25 @@ def test_wanted_terms_are_met_where_plain_beam_search_never_says_them() -> None:
     assert sum(search(model, ",", wanted, settings)[0].met) == 2
     plain = search(model, ",", [], settings)[0].text
     assert not Judge(wanted).verdict(plain).met[0]
+
+
+def test_a_phrase_that_is_a_wish_says_nothing_else() -> None:
+    def phrases(seed: int, *, whole: bool) -> list[str]:
+        settings = NeuroLogic(beam=3, max_tokens=8, min_tokens=2, whole_phrases=whole)
+        [result] = search(tiny_gpt2(len(TOKENIZER), seed), " oil,", [must("cat", "cat ink")], settings)
+        assert result.met == (True,)
+        return [phrase.strip() for phrase in result.text.split(",")]
+
+    def first(found: list[str]) -> str:
+        """Return the first phrase with the term, if it begins with it."""
+        return next((phrase for phrase in found if re.search(r"\bcat\b", phrase)), "") + " "
+
+    whole = [first(phrases(seed, whole=True)) for seed in range(12)]
+    free = [first(phrases(seed, whole=False)) for seed in range(12)]
+    begun = [phrase for phrase in whole if phrase.startswith("cat ")]
+    assert set(begun) <= {"cat ", "cat ink "}
+    assert len(begun) > 2
+    assert {phrase for phrase in free if phrase.startswith("cat ")} - {"cat ", "cat ink "}, "it would say more"
 
 
 def test_a_hyphenated_term_is_reachable_although_the_hyphen_is_blocked() -> None:
