@@ -12,6 +12,7 @@ from PIL import Image
 import experiments.answers
 import rendering
 from core.records import RenderRequest
+from core.text import words
 from refiner import REFINERS
 from refiner.folder import Manifest, writing
 from refiner.prip.model import save_pretrained
@@ -67,7 +68,7 @@ def test_several_refinements_and_wishes(brushup: Brushup, refiners: Path, name: 
         assert "blue" not in row["refined"]
         met = {wish["label"]: wish["met"] for wish in row["satisfaction"]}
         assert set(met) == {"style", "must", "must not"}
-        assert met["must"] == ("gold" in row["refined"].split())
+        assert met["must"] == ("gold" in words(row["refined"]))
     assert all(wish["met"] for wish in rows[0]["satisfaction"])
 
 
