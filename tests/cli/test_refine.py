@@ -104,9 +104,9 @@ def test_the_commands_of_the_page_run_as_printed(
     Path("prompts.csv").write_text("prompt\na red boat\n")
     lines = re.findall(r"^    (cat \S+ \| )?brushup (refine .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 4
-    for piped, words in lines:
+    for piped, told in lines:
         monkeypatch.setattr("sys.stdin", io.StringIO(Path(piped.split()[1]).read_text() if piped else ""))
-        done = brushup(*shlex.split(words))
+        done = brushup(*shlex.split(told))
         assert done.code == 0, (words, done)
     assert Path("refined.jsonl").is_file()
     assert Path("runs/refined/contact_sheet.png").is_file()
