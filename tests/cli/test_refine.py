@@ -107,7 +107,7 @@ def test_the_commands_of_the_page_run_as_printed(
     for piped, told in lines:
         monkeypatch.setattr("sys.stdin", io.StringIO(Path(piped.split()[1]).read_text() if piped else ""))
         done = brushup(*shlex.split(told))
-        assert done.code == 0, (words, done)
+        assert done.code == 0, (told, done)
     assert Path("refined.jsonl").is_file()
     assert Path("runs/refined/contact_sheet.png").is_file()
 
