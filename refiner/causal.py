@@ -19,7 +19,7 @@ from core.seeding import derive_seed
 from refiner.answer import prefix_of, share_kept
 from refiner.constraints import Wishes, folder_categories
 from refiner.folder import read_manifest
-from refiner.lm import load_pretrained, load_tokenizer, padded, placement
+from refiner.lm import load_pretrained, load_tokenizer, longest_row, padded, placement
 from refiner.neurologic import NeuroLogic, decode
 from refiner.prompting import STYLES, Generation, Prompting, prompting_of
 from refiner.sampling import Context, Decoding, draw
@@ -67,7 +67,7 @@ class CausalRefiner(TrainedRefiner):
         if fault := super()._fault(prompt):
             return fault
         ids = self._ids(prompt)
-        room = getattr(self.model.config, "max_position_embeddings", None)
+        room = longest_row(self.model)
         if room is not None and len(ids) + self._longest > room:
             return (
                 f"the prompt has {len(ids)} tokens with its template; this model takes {room - self._longest} before "

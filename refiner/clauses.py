@@ -80,7 +80,7 @@ def _pattern(terms: tuple[str, ...]) -> re.Pattern[str]:
     """Return a pattern for lower-case text that matches, without width, where a term begins; group 1 is the term."""
     spaced: list[str] = []
     unspaced: list[str] = []
-    for term in sorted((" ".join(term.lower().split()) for term in terms), key=len):
+    for term in sorted(map(plain_term, terms), key=len):
         body = r"\s+".join(re.escape(word) for word in term.split(" "))
         after = f"(?!{_LETTER})" if _IS_LETTER.match(term[-1]) else ""
         (spaced if _IS_LETTER.match(term[0]) else unspaced).append(body + after)
@@ -167,9 +167,14 @@ class Judge:
         return tuple(met)
 
 
+def plain_term(term: str) -> str:
+    """Return a term as it stands in a verdict's text: in lower case, with single spaces."""
+    return " ".join(term.lower().split())
+
+
 def _reach(term: str) -> int:
     """Return how many characters of a plain text decide whether a term occurs, from its first to the one behind it."""
-    return len(" ".join(term.lower().split())) + 1
+    return len(plain_term(term)) + 1
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from refiner.beam import Node, Path
-from refiner.clauses import Clause, Judge
+from refiner.clauses import Clause, Judge, plain_term
 from refiner.neurologic_config import NeuroLogic
 from refiner.steering import Guide, Vocabulary
 
@@ -152,7 +152,7 @@ class Search:
             return None
         phrase = node.verdict.text.rpartition(",")[2].strip()
         for clause, spans in zip(self._judge.clauses, node.verdict.spans, strict=True):
-            if 0 < len(spans) <= clause.at_least and phrase in map(str.lower, clause.terms):
+            if 0 < len(spans) <= clause.at_least and phrase in map(plain_term, clause.terms):
                 longer = self._guide.continuing(node.path, range(len(self._judge.clauses)))
                 return torch.tensor([*self._guide.commas, *longer], device=self.barred.device).unique()
         return None

@@ -39,7 +39,7 @@ def constraints(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown],
     few = _first(cases, settings["per_group"])
     prompts = [case.prompt for case in few]
     spec = spec_of(bench.config, settings["refiner"])
-    known = sorted(folder_categories(Path(place_of(bench.home, spec, bench.tools.run))))
+    known = sorted(folder_categories(Path(_place(bench, settings["refiner"]))))
     naive, subsets, gains = shown[NAIVE].outcome, {}, {}
     bench.expected += 2 ** len(known) * len(few) * bench.config.seeds
     for wanted in _subsets(known):
@@ -186,12 +186,17 @@ def judges(bench: Bench, cases: Sequence[Case], shown: Mapping[str, Shown], sett
     row = shown[settings["row"]]
     if settings["row"] not in shown:
         raise BadInput(f"row {settings['row']} is not there; evaluate it too, or name another one")
-    place = place_of(bench.home, spec_of(bench.config, settings["refiner"]), None) if settings["refiner"] else ""
+    place = _place(bench, settings["refiner"]) if settings["refiner"] else ""
     return reward_models(row.outcome, shown[row.outcome.against].outcome, place, TRUTH)
 
 
 PARTS: dict[str, Part] = {"constraints": constraints, "detail": detail, "unseen": unseen, "judges": judges}
 """Parts by name; their settings are tables of the suite's file."""
+
+
+def _place(bench: Bench, refiner: str) -> str:
+    """Return where the refiner is that a part's settings name."""
+    return place_of(bench.home, spec_of(bench.config, refiner), bench.tools.run)
 
 
 class _Told(dict[str, Any]):
