@@ -1,17 +1,20 @@
 """Checkpoints that a killed training goes on from as if nothing had been. Heavy: imports torch.
 
-`FOLDER/step-000120/` holds `weights.safetensors` (trainable parameters), `state.pt` (optimiser and torch's random
-state, read with `weights_only`) and `state.json` (step, the generators of Python and NumPy, and the loop's own
-numbers). Each is written beside its place, flushed and renamed: it is there whole or not at all.
+`FOLDER/FINGERPRINT/step-000120/` holds `weights.safetensors` (trainable parameters), `state.pt` (optimiser and torch's
+random state, read with `weights_only`) and `state.json` (step, the generators of Python and NumPy, and the loop's own
+numbers). Each is written beside its place, flushed and renamed: it is there whole or not at all. The fingerprint is a
+digest of all that decides the training, so trainings may share a folder: equal ones are done once.
 """
 
 import hashlib
 import json
+import logging
 import os
 import random
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.locks import locked
 from core.text import one_line
 
 _NAME = re.compile(r"step-(\d{6,})")
 _BEST = "best"
 _KEPT = 2
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,34 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Attributes:
-        folder: where they lie.
-        fingerprint: digest of all that decides the training; checkpoints of another one are refused.
+        shared: the folder that this training's lies in.
+        fingerprint: digest of all that decides the training, and this training's folder in `shared`.
     """
 
-    folder: Path
+    shared: Path
     fingerprint: str
+
+    @property
+    def folder(self) -> Path:
+        """This training's own folder."""
+        return self.shared / self.fingerprint
+
+    @contextmanager
+    def held(self, *, main: bool = True) -> Iterator[None]:
+        """Let no other process be at this training; wait for one that is. Of several processes the `main` one holds it.
+
+        Raises:
+            BadInput: the folder cannot be written.
+        """
+        if not main:
+            yield
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{self.folder}: got {error.strerror!r}, expected a folder that can be written") from None
+        with locked(self.folder / ".lock", lambda: logger.info("waiting for another process that trains the same")):
+            yield
 
     def save(
         self,
@@ -60,7 +88,7 @@ class Checkpoints:
         partial = self._partial(name)
         save_file(trainable(model), partial / "weights.safetensors")
         torch.save({"optimiser": optimiser.state_dict(), **_torch_random()}, partial / "state.pt")
-        content = {"fingerprint": self.fingerprint, "step": step, "state": dict(state), **_other_random()}
+        content = {"step": step, "state": dict(state), **_other_random()}
         (partial / "state.json").write_text(json.dumps(content), encoding="utf-8")
         self._place(partial, name)
         for old in self._steps()[:-_KEPT]:
@@ -70,7 +98,7 @@ class Checkpoints:
         """Bring back the last checkpoint: parameters, optimiser, random generators; return (step, state), or None.
 
         Raises:
-            BadInput: it belongs to another config or other data, or its files do not load.
+            BadInput: its files do not load.
         """
         steps = self._steps()
         if not steps:
@@ -78,11 +106,6 @@ class Checkpoints:
         place = self.folder / f"step-{steps[-1]:06}"
         try:
             content = json.loads((place / "state.json").read_text(encoding="utf-8"))
-            if content["fingerprint"] != self.fingerprint:
-                raise BadInput(
-                    f"{self.folder}: got checkpoints of another config or other data, expected this training's; "
-                    "name another folder or remove it"
-                )
             _put(model, load_file(place / "weights.safetensors"))
             tensors = torch.load(place / "state.pt", map_location="cpu", weights_only=True)
             optimiser.load_state_dict(tensors["optimiser"])
@@ -91,6 +114,7 @@ class Checkpoints:
             raise BadInput(
                 f"{place}: got a checkpoint that does not load ({one_line(error)}), expected a whole one; remove it"
             ) from error
+        logger.info("%s: going on after step %d", self.shared.name, content["step"])
         return content["step"], content["state"]
 
     def save_best(self, model: nn.Module, *, main: bool = True) -> None:
@@ -130,6 +154,35 @@ def contents(value: Any) -> str:
     found = hashlib.sha256()
     _feed(found, value)
     return found.hexdigest()[:16]
+
+
+def described(model: nn.Module, *, exactly: bool = False) -> Any:
+    """Return what decides what a model computes: its layers, its configs and all its parameters, frozen ones too.
+
+    Args:
+        model: to describe.
+        exactly: tell parameters to the last bit. Otherwise each tensor is told by rounded means, by which no two models
+            in use are alike, but which forgive the last bits of parameters that another processor has drawn.
+    """
+    configs = {id(part.config): part.config for part in model.modules() if hasattr(part, "config")}
+    parameters = dict(model.named_parameters())
+    told = contents(parameters) if exactly else {name: _means(tensor) for name, tensor in parameters.items()}
+    return [str(model), [_form(config) for config in configs.values()], told]
+
+
+def _means(tensor: Tensor) -> str:
+    numbers = tensor.detach().double()
+    return f"{numbers.mean():.2g} {numbers.abs().mean():.3g}"
+
+
+def _form(config: Any) -> Any:
+    """Return a model's config as JSON types or text, without what depends on where and when it was loaded."""
+    if not hasattr(config, "to_dict"):
+        return repr(config)
+    form = {
+        key: value for key, value in config.to_dict().items() if key not in ("transformers_version", "_name_or_path")
+    }
+    return json.loads(json.dumps(form, default=str))
 
 
 def _feed(found: Any, value: Any) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.errors import BadInput
 from core.seeding import derive_seed, generator
 from core.text import digest, unique
-from refiner.checkpoint import Checkpoints, contents
+from refiner.checkpoint import Checkpoints, described
 from refiner.diagnostics import collapse_metrics, greedy_metrics, warnings
 from refiner.policies import Policy
 from refiner.ppo_config import PpoConfig
@@ -88,7 +88,7 @@ class Batch:
 def train(
     policy: Policy, prompts: Sequence[str], reward: RewardFunction, config: PpoConfig, folder: Path, *, what: Any = None
 ) -> list[dict[str, float]]:
-    """Train a policy in place, from the folder's last checkpoint if there is one.
+    """Train a policy in place, from this training's last checkpoint in the folder if there is one.
 
     On the CPU, a training that was killed and started again ends with the same bits as one that went through, if the
     reward is a function of its episodes.
@@ -98,15 +98,15 @@ def train(
         prompts: users' prompts, at least one.
         reward: judges each step's episodes; see `refiner.rewards`.
         config: how.
-        folder: of the checkpoints; for this training alone.
-        what: what else decides the reward, in plain JSON types: checkpoints of a training with another one are refused,
-            as with another config, other prompts or other weights to start from.
+        folder: of checkpoints; trainings may share it, and equal ones are done once, see `refiner.checkpoint`.
+        what: what else decides the episodes and their reward (template, scorers), in plain JSON types: another one
+            makes another training, as another config, other prompts or another model to start from do.
 
     Returns:
         The metrics of every step.
 
     Raises:
-        BadInput: no prompts, a reward without any number in a whole step, or checkpoints of another training.
+        BadInput: no prompts, a reward without any number in a whole step, or a folder that cannot be used.
     """
     if not prompts:
         raise BadInput("ppo: got no prompts, expected at least one; check the data and its filters")
@@ -116,44 +116,41 @@ def train(
     model = nn.ModuleDict({"policy": policy.trained, "value": head})
     optimiser = adamw(model, config)
     mix = RewardMix(dict(config.reward_weights), config.reward_calibration)
-    places = Checkpoints(folder, digest([asdict(config), list(prompts), _weights(policy), what]))
+    start = described(nn.ModuleList([policy.trained, policy.lm]), exactly=True)  # what the KL is measured to
+    places = Checkpoints(folder, digest([asdict(config), list(prompts), start, what]))
     fresh: dict[str, Any] = {"history": [], "moments": {}, "kl_coef": config.kl_coef}
-    first, state = places.load(model, optimiser) or (0, fresh)
-    mix.moments = {scorer: (int(n), mean, squares) for scorer, (n, mean, squares) in state["moments"].items()}
-    policy.trained.train()
-    for step in range(first, config.steps):
-        rate = set_rate(optimiser, step, config.steps, config)
-        batch, metrics = _collect(
-            policy, head, _chosen(prompts, config, step), reward, mix, state["kl_coef"], config, step
-        )
-        metrics |= {"lr": rate, "step": step + 1, **_update(policy, model, optimiser, batch, config, step)}
-        if config.diagnose_every and ((step + 1) % config.diagnose_every == 0 or step + 1 in (1, config.steps)):
-            metrics |= _greedy(policy, prompts, config)
-        state["history"].append(metrics)
-        if config.kl_target:
-            kl, episodes = metrics["objective/kl"], config.batch_size
-            state["kl_coef"] = adapted_kl_coef(
-                state["kl_coef"], kl, target=config.kl_target, horizon=config.kl_horizon, episodes=episodes
+    with places.held():
+        first, state = places.load(model, optimiser) or (0, fresh)
+        mix.moments = {scorer: (int(n), mean, squares) for scorer, (n, mean, squares) in state["moments"].items()}
+        policy.trained.train()
+        for step in range(first, config.steps):
+            rate = set_rate(optimiser, step, config.steps, config)
+            batch, metrics = _collect(
+                policy, head, _chosen(prompts, config, step), reward, mix, state["kl_coef"], config, step
             )
-        state["moments"] = mix.moments
-        logger.info(
-            "step %d of %d: score %.4g, kl %.3g",
-            step + 1,
-            config.steps,
-            metrics["objective/scores"],
-            metrics["objective/kl"],
-        )
-        for line in warnings(metrics, state["history"][0]):
-            logger.warning("step %d: %s", step + 1, line)
-        if step + 1 == config.steps or (step + 1) % config.checkpoint_every == 0:
-            places.save(step + 1, model, optimiser, state)
+            metrics |= {"lr": rate, "step": step + 1, **_update(policy, model, optimiser, batch, config, step)}
+            if config.diagnose_every and ((step + 1) % config.diagnose_every == 0 or step + 1 in (1, config.steps)):
+                metrics |= _greedy(policy, prompts, config)
+            state["history"].append(metrics)
+            if config.kl_target:
+                kl, episodes = metrics["objective/kl"], config.batch_size
+                state["kl_coef"] = adapted_kl_coef(
+                    state["kl_coef"], kl, target=config.kl_target, horizon=config.kl_horizon, episodes=episodes
+                )
+            state["moments"] = mix.moments
+            logger.info(
+                "step %d of %d: score %.4g, kl %.3g",
+                step + 1,
+                config.steps,
+                metrics["objective/scores"],
+                metrics["objective/kl"],
+            )
+            for line in warnings(metrics, state["history"][0]):
+                logger.warning("step %d: %s", step + 1, line)
+            if step + 1 == config.steps or (step + 1) % config.checkpoint_every == 0:
+                places.save(step + 1, model, optimiser, state)
     policy.trained.eval()
     return state["history"]
-
-
-def _weights(policy: Policy) -> str:
-    """Return a digest of all parameters, frozen ones too: they act, and are what the KL is measured to."""
-    return contents(dict(nn.ModuleList([policy.trained, policy.lm]).named_parameters()))
 
 
 def _chosen(prompts: Sequence[str], config: PpoConfig, step: int) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.text import digest
-from refiner.checkpoint import Checkpoints, contents
+from refiner.checkpoint import Checkpoints, contents, described
 from refiner.train_config import Optimisation, TrainConfig, data_order, rate_at
 
 Example = TypeVar("Example")
@@ -47,7 +47,7 @@ def fit(
     evaluation: Sequence[Example] = (),
     what: Any = None,
 ) -> list[dict[str, float]]:
-    """Train a model in place, from the folder's last checkpoint if there is one.
+    """Train a model in place, from this training's last checkpoint in the folder if there is one.
 
     On one CPU process, a training that was killed and started again ends with the same bits as one that went through.
 
@@ -57,16 +57,16 @@ def fit(
         examples: at least one.
         loss: see `Loss`.
         config: how.
-        folder: of the checkpoints; for this training alone.
+        folder: of checkpoints; trainings may share it, and equal ones are done once, see `refiner.checkpoint`.
         evaluation: held-out examples.
-        what: what else decides the loss (vocabulary, template, limits), in plain JSON types: checkpoints of a training
-            with another one are refused, as with another config or other examples.
+        what: what else decides the loss (vocabulary, template, limits), in plain JSON types: another one makes another
+            training, as another config, other examples or another model do.
 
     Returns:
         What was measured: `step`, `loss` (mean since the last record), `grad_norm`, `lr`, `eval_loss`.
 
     Raises:
-        BadInput: no examples, or the folder holds checkpoints of another training.
+        BadInput: no examples, or a folder that cannot be used.
     """
     if not examples:
         raise BadInput("training: got no examples, expected at least one; check the data and its filters")
@@ -75,33 +75,36 @@ def fit(
         got = f"batch_size is {config.batch_size}"
         raise BadInput(f"{got}, expected a multiple of {accelerator.num_processes} processes; change it")
     steps = config.steps(len(examples))
-    places = Checkpoints(folder, digest([asdict(config), contents([examples, evaluation]), what]))
-    seed_everything(config.seed)
     model.to(accelerator.device)
     share_weights(model)
+    decides = [asdict(config), contents([examples, evaluation]), described(model), what]
+    places = Checkpoints(folder, digest(decides))
+    seed_everything(config.seed)
     optimiser = adamw(model, config)
-    first, state = places.load(model, optimiser) or (0, {"history": [], "best": None, "losses": []})
-    model.train()
-    for step in range(first, steps):
-        rate = set_rate(optimiser, step, steps, config)
-        indices = data_order(len(examples), config.seed, step * config.batch_size, config.batch_size)
-        batch = [examples[index] for index in indices[accelerator.process_index :: accelerator.num_processes]]
-        state["losses"].append(_backward(accelerator, model, batch, loss, config))
-        norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
-        optimiser.step()
-        done = step + 1
-        if done == steps or (config.eval_every and done % config.eval_every == 0):
-            record = {"step": done, "loss": float(np.mean(state["losses"])), "grad_norm": float(norm), "lr": rate}
-            state["losses"] = []
-            if evaluation:
-                record["eval_loss"] = evaluate(model, evaluation, loss, config)
-                if state["best"] is None or record["eval_loss"] < state["best"]:
-                    state["best"] = record["eval_loss"]
-                    places.save_best(model, main=accelerator.is_main_process)
-            state["history"].append(record)
-            logger.info("step %d of %d: %s", done, steps, _shown(record))
-        if done == steps or done % config.checkpoint_every == 0:
-            places.save(done, model, optimiser, state, main=accelerator.is_main_process)
+    with places.held(main=accelerator.is_main_process):
+        accelerator.wait_for_everyone()
+        first, state = places.load(model, optimiser) or (0, {"history": [], "best": None, "losses": []})
+        model.train()
+        for step in range(first, steps):
+            rate = set_rate(optimiser, step, steps, config)
+            indices = data_order(len(examples), config.seed, step * config.batch_size, config.batch_size)
+            batch = [examples[index] for index in indices[accelerator.process_index :: accelerator.num_processes]]
+            state["losses"].append(_backward(accelerator, model, batch, loss, config))
+            norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+            optimiser.step()
+            done = step + 1
+            if done == steps or (config.eval_every and done % config.eval_every == 0):
+                record = {"step": done, "loss": float(np.mean(state["losses"])), "grad_norm": float(norm), "lr": rate}
+                state["losses"] = []
+                if evaluation:
+                    record["eval_loss"] = evaluate(model, evaluation, loss, config)
+                    if state["best"] is None or record["eval_loss"] < state["best"]:
+                        state["best"] = record["eval_loss"]
+                        places.save_best(model, main=accelerator.is_main_process)
+                state["history"].append(record)
+                logger.info("step %d of %d: %s", done, steps, _shown(record))
+            if done == steps or done % config.checkpoint_every == 0:
+                places.save(done, model, optimiser, state, main=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     if evaluation:
         places.load_best(model)

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import miniworld
 from core.errors import BadInput
 from experiments.training.config import STYLE_OF
 from experiments.training.data import held_out
-from experiments.training.workshop import Workshop, plain
+from experiments.training.workshop import Workshop
 from prompt_db.prompt_pairs import PromptPair
 from refiner import ppo
 from refiner.constraints import CATEGORIES_FILE
@@ -88,8 +87,8 @@ def fit_language(
         readers = _readers(shop, tokenizer, training) if config.reward.by == "text" else {}
         reward = _reading(readers, pairs) if readers else shop.reward
         policy = CausalPolicy(lm, tokenizer, prompting.source, prompting.result)
-        what = plain(asdict(config.reward))
-        shop.done("ppo", model.ppo, ppo.train(policy, users, reward, model.ppo, shop.stage("ppo"), what=what))
+        found = ppo.train(policy, users, reward, model.ppo, shop.stage("ppo"), what=shop.recipe)
+        shop.done("ppo", model.ppo, found)
         shop.reader.facts["ppo prompts"] = len(users)
     manifest = shop.manifest("causal", model.lm.base, style)
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from core.seeding import derive_seed, generator
 from experiments.training.config import MINIWORLD
 from experiments.training.data import held_out
 from experiments.training.language import keep_categories, learned_tokenizer
-from experiments.training.workshop import Workshop, plain
+from experiments.training.workshop import Workshop
 from refiner import ppo
 from refiner.prip.config import PripConfig
 from refiner.prip.data import PromptPicture, with_system_language
@@ -110,7 +109,7 @@ def fit_pivot(
             shop.reader.facts |= {f"{stage} pictures": len(training), f"{stage} pictures held out": len(evaluation)}
     if users:
         policy: Any = PripPolicy(prip)
-        found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"), what=plain(asdict(config.reward)))
+        found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"), what=shop.recipe)
         shop.done("ppo", model.ppo, found)
         shop.reader.facts["ppo prompts"] = len(users)
     base = ", ".join(name for name in (model.encoder.base, model.decoder.lm.base) if name)

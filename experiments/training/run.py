@@ -21,7 +21,7 @@ from refiner.folder import MANIFEST_FILE, check_free, read_manifest
 RECIPE = "recipe"
 """Name of a fact in a refiner's manifest: digest of the configuration and the files that it was trained with."""
 RECIPE_FILE = "recipe.json"
-"""Holds that digest while it is trained, beside the checkpoints."""
+"""Holds that digest while it is trained, beside the metrics."""
 
 
 def train(
@@ -47,8 +47,8 @@ def train(
         `refiner` (the folder), `label`, `data`, `figures`.
 
     Raises:
-        BadInput: a bad configuration or bad data; or the folder holds something else, stages of another recipe, or
-            another process's training.
+        BadInput: a bad configuration or bad data; or the folder holds something else, another recipe's training, or
+            another process's.
         BudgetReached: a cap on drawing; raise it, and the same command goes on.
         Interrupted: Ctrl-C; the same command goes on.
     """
@@ -101,7 +101,7 @@ def make(
     else:
         check_free(out)
         reader = Reader(config.data, home / "refiners" / ".data", {RECIPE: known, **(facts or {})})
-        shop = Workshop(config, home, out, reader, progress)
+        shop = Workshop(config, home, out, reader, progress, known)
         with _claimed(shop.work, known), _told(progress), _resumable():
             try:
                 recipe(shop)
@@ -118,10 +118,7 @@ def make(
 
 @contextmanager
 def _claimed(work: Path, recipe: str) -> Iterator[None]:
-    """Keep a training's folder to one process and, once a stage has begun, to one recipe.
-
-    Stages in a folder that names no recipe are taken as they are: so trainings can share them, by copying.
-    """
+    """Keep a training's folder to one process and, once a stage is done, to one recipe."""
 
     def refuse() -> NoReturn:
         raise BadInput(f"{work} is being worked on by another process; wait for it, or name another --out")
@@ -132,9 +129,9 @@ def _claimed(work: Path, recipe: str) -> Iterator[None]:
         raise BadInput(f"{work}: got {error.strerror!r}, expected a folder that can be written; name another") from None
     with locked(work / ".lock", refuse):
         file = work / RECIPE_FILE
-        begun = any(place.is_dir() for place in work.iterdir())
-        if begun and file.exists() and read_json(file).get(RECIPE) != recipe:
-            raise BadInput(f"{work} holds stages of another recipe; name another --out, or remove it")
+        begun = any(place != file for place in work.glob("*.json"))
+        if begun and (read_json(file) if file.exists() else {}).get(RECIPE) != recipe:
+            raise BadInput(f"{work} is of another recipe; name another --out, or remove it")
         write_json(file, {RECIPE: recipe})
         yield
 

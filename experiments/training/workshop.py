@@ -42,6 +42,7 @@ class Workshop:
         out: the refiner's folder.
         reader: reads data.
         progress: told what happens.
+        recipe: digest of the configuration and the files that it trains with.
         figures: results by name, for the card.
         stages: settings of the stages done, for the card.
     """
@@ -51,6 +52,7 @@ class Workshop:
     out: Path
     reader: Reader
     progress: Progress
+    recipe: str
     figures: dict[str, float] = field(default_factory=dict)
     stages: dict[str, Any] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
@@ -58,7 +60,7 @@ class Workshop:
 
     @property
     def work(self) -> Path:
-        """The folder of checkpoints, metrics and ledger, beside the refiner's."""
+        """The folder of metrics and ledger, beside the refiner's."""
         return work_folder(self.out)
 
     @property
@@ -66,8 +68,8 @@ class Workshop:
         return self.work / "ledger.db"
 
     def stage(self, name: str) -> Path:
-        """Return a stage's folder of checkpoints."""
-        return self.work / name
+        """Return a stage's folder of checkpoints, which all trainings of a home share."""
+        return self.home / "refiners" / ".stages" / name
 
     def table(self) -> Drawing:
         """Return what draws and scores, loaded at its first use.
@@ -151,7 +153,7 @@ _TOLD = ("step", "loss", "eval_loss", "objective/scores", "objective/kl")
 
 
 def work_folder(out: Path) -> Path:
-    """Return where a refiner's training keeps what it needs to go on."""
+    """Return where a refiner's training keeps its metrics and its ledger."""
     return out.with_name(f"{out.name}.training")
 
 

@@ -290,7 +290,7 @@ def test_what_reinforcement_cannot_do_is_said_before_anything_is_trained(
         go(tmp_path, kind, *settings, change)
     work = tmp_path / f"runs/refiners/{kind}.training"
     assert not [place for place in work.iterdir() if place.is_dir()]
-    with pytest.raises(BadInput, match=said):  # where no stage has begun, another recipe may be tried
+    with pytest.raises(BadInput, match=said):  # where no stage is done, another recipe may be tried
         go(tmp_path, kind, *settings, change, "seed=1")
 
 
@@ -303,20 +303,18 @@ def test_users_prompts_that_are_too_long_are_left_out(tmp_path: Path, world: Wor
     assert not [request for request in world.renderer.drawn if "blue house, a blue house" in request.prompt]
 
 
-def test_a_folder_of_stages_keeps_to_its_recipe(tmp_path: Path, world: World) -> None:
+def test_equal_stages_are_trained_once_and_a_folder_keeps_to_its_recipe(tmp_path: Path, world: World) -> None:
     done = go(tmp_path, "promptist", *LANGUAGE)
-    out, work = Path(done["refiner"]), tmp_path / "runs/refiners/promptist.training"
+    out, stages = Path(done["refiner"]), tmp_path / "runs/refiners/.stages"
     shutil.rmtree(out)
-    with pytest.raises(BadInput, match=r"promptist.training holds stages of another recipe; name another --out"):
+    with pytest.raises(BadInput, match=r"promptist.training is of another recipe; name another --out"):
         go(tmp_path, "promptist", *LANGUAGE, "reward.seeds=2")
-    (work / "recipe.json").unlink()
-    shutil.rmtree(work / "ppo")
+    shutil.rmtree(tmp_path / "runs/refiners/promptist.training")
+    before = {place: (place / "step-000002/state.json").stat().st_mtime_ns for place in (stages / "sft").iterdir()}
     other = go(tmp_path, "promptist", *LANGUAGE, "reward.seeds=2")
-    assert other["figures"]["sft/loss"] == done["figures"]["sft/loss"], "copied stages are shared"
-    shutil.rmtree(out)
-    (work / "recipe.json").unlink()
-    with pytest.raises(BadInput, match="another config or other data"):
-        go(tmp_path, "promptist", *LANGUAGE)
+    assert other["figures"]["sft/loss"] == done["figures"]["sft/loss"]
+    assert before == {place: (place / "step-000002/state.json").stat().st_mtime_ns for place in before}
+    assert [len(list((stages / name).iterdir())) for name in ("sft", "ppo")] == [1, 2]
 
 
 def test_another_budget_is_the_same_recipe(tmp_path: Path, world: World) -> None:

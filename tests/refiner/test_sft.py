@@ -54,15 +54,14 @@ def test_it_learns_and_its_folder_loads_without_us(tmp_path: Path) -> None:
     assert tokenizer.decode(written, skip_special_tokens=True).split() == ["the", "sea"]
 
 
-def test_what_decides_the_loss_beside_the_pairs_is_part_of_a_checkpoint(tmp_path: Path) -> None:
+def test_what_decides_the_loss_beside_the_pairs_makes_another_training(tmp_path: Path) -> None:
     config = TrainConfig(max_steps=1, batch_size=2)
     train_sft(tiny_lm(), tiny_tokenizer(), PAIRS, config, tmp_path, max_tokens=8)
     other = tiny_tokenizer()
     other.add_tokens(["gold boat"])
-    for tokenizer, longest in ((tiny_tokenizer(), 9), (other, 8)):
-        with pytest.raises(BadInput, match="another config or other data"):
-            train_sft(tiny_lm(), tokenizer, PAIRS, config, tmp_path, max_tokens=longest)
-    train_sft(tiny_lm(), tiny_tokenizer(), PAIRS, config, tmp_path, max_tokens=8)
+    for tokenizer, longest in ((tiny_tokenizer(), 9), (other, 8), (tiny_tokenizer(), 8)):
+        train_sft(tiny_lm(), tokenizer, PAIRS, config, tmp_path, max_tokens=longest)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """The supervised loop: schedule, accumulation, evaluation; killed and resumed is the same to the last bit."""
 
+import logging
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import BadInput
-from refiner.checkpoint import contents
+from refiner.checkpoint import Checkpoints, contents, described
 from refiner.prip.stages import PromptPivot
 from refiner.sft import SftPair
 from refiner.train_config import TrainConfig, data_order, rate_at
 from refiner.training import fit
+from tests.refiner.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow
 CONFIG = TrainConfig(
@@ -83,7 +87,7 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(tmp_path: Path, kills: t
     resumed = model()
     assert fit(resumed, EXAMPLES, loss, CONFIG, tmp_path / "killed", evaluation=EXAMPLES[:3]) == history
     assert bits(resumed) == bits(whole)
-    names = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    names = sorted(path.name for path in (tmp_path / "killed").glob("*/[!.]*"))
     assert names == ["best", "step-000010", "step-000012"]
 
 
@@ -112,7 +116,7 @@ def test_sigkill_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     script = f"from tests.refiner.test_training import train_and_die; train_and_die({str(tmp_path / 'killed')!r}, 5)"
     done = subprocess.run([sys.executable, "-c", script], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert list((tmp_path / "killed").glob("*.partial"))
+    assert list((tmp_path / "killed").glob("*/*.partial"))
     resumed = model()
     assert fit(resumed, EXAMPLES, loss, CONFIG, tmp_path / "killed", evaluation=EXAMPLES[:3]) == history
     assert bits(resumed) == bits(whole)
@@ -157,18 +161,67 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     assert bits(again) == bits(whole)
 
 
-def test_another_config_or_other_data_is_refused(tmp_path: Path) -> None:
-    fit(model(), EXAMPLES, loss, CONFIG, tmp_path, evaluation=EXAMPLES[:3], what={"max_tokens": 8})
+def test_another_model_config_or_data_is_another_training(tmp_path: Path) -> None:
+    def trained(net: nn.Module, examples: Any, config: TrainConfig, evaluation: Any, limit: int) -> list[Any]:
+        history = fit(net, examples, loss, config, tmp_path, evaluation=evaluation, what={"max_tokens": limit})
+        return [history, bits(net)]
+
+    first = trained(model(), EXAMPLES, CONFIG, EXAMPLES[:3], 8)
+    moved, dropping = model(), model()
+    with torch.no_grad():
+        next(moved.parameters()).view(-1)[0] += 0.1
+    next(part for part in dropping.modules() if isinstance(part, nn.Dropout)).p = 0.25
     others = [*EXAMPLES[:4], (4.0, -1.0), *EXAMPLES[5:]]
-    for config, examples, evaluation, limit in (
-        (TrainConfig(max_steps=12), EXAMPLES, EXAMPLES[:3], 8),
-        (CONFIG, EXAMPLES[1:], EXAMPLES[:3], 8),
-        (CONFIG, others, EXAMPLES[:3], 8),
-        (CONFIG, EXAMPLES, others[2:5], 8),
-        (CONFIG, EXAMPLES, EXAMPLES[:3], 9),
+    for count, (net, examples, config, evaluation, limit) in enumerate(
+        (
+            (model(), EXAMPLES, TrainConfig(max_steps=12), EXAMPLES[:3], 8),
+            (model(), EXAMPLES[1:], CONFIG, EXAMPLES[:3], 8),
+            (model(), others, CONFIG, EXAMPLES[:3], 8),
+            (model(), EXAMPLES, CONFIG, others[2:5], 8),
+            (model(), EXAMPLES, CONFIG, EXAMPLES[:3], 9),
+            (moved, EXAMPLES, CONFIG, EXAMPLES[:3], 8),
+            (dropping, EXAMPLES, CONFIG, EXAMPLES[:3], 8),
+        ),
+        2,
     ):
-        with pytest.raises(BadInput, match="another config or other data"):
-            fit(model(), examples, loss, config, tmp_path, evaluation=evaluation, what={"max_tokens": limit})
+        assert trained(net, examples, config, evaluation, limit)
+        assert len(list(tmp_path.iterdir())) == count, "each has its own folder"
+    assert trained(model(), EXAMPLES, CONFIG, EXAMPLES[:3], 8) == first
+
+
+def test_of_two_equal_trainings_at_once_one_waits_for_the_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = fit(model(), EXAMPLES, loss, CONFIG, tmp_path)
+    (own,) = tmp_path.iterdir()
+    found: list[Any] = []
+    second = threading.Thread(target=lambda: found.append(fit(model(), EXAMPLES, killing(0), CONFIG, tmp_path)))  # type: ignore[arg-type]
+    with caplog.at_level(logging.INFO), Checkpoints(tmp_path, own.name).held():
+        second.start()
+        while "waiting for another process" not in caplog.text:
+            second.join(0.01)
+        assert not found
+    second.join()
+    assert found == [whole]
+
+
+def test_what_another_processor_draws_is_the_same_model_but_not_to_the_last_bit() -> None:
+    one, other, moved = model(), model(), model()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + 1e-7)
+        next(moved.parameters()).view(-1)[0] += 0.1
+    assert bits(one) != bits(other)
+    assert described(one) == described(other) != described(moved)
+    assert described(one, exactly=True) == described(model(), exactly=True) != described(other, exactly=True)
+
+
+def test_a_models_config_is_part_of_it() -> None:
+    four, two = tiny_lm(), tiny_lm()
+    assert described(four) == described(two)
+    two.config.n_head = 99
+    assert str(four) == str(two)
+    assert described(four) != described(two)
 
 
 def test_every_bit_of_what_is_learned_from_counts() -> None:
