@@ -82,14 +82,15 @@ def make_rows(
 
 
 def commands_to_train(home: Path, config: SuiteConfig, run: str | None, wanted: Sequence[str] = ()) -> list[str]:
-    """Return the commands that train what a suite (or some rows of it) lacks, each once, in the order of its rows.
+    """Return the commands that train what a suite (or some rows of it) lacks, each once.
 
-    Without a run those that learn from one are left out.
+    They are in the order of its rows, but those that stop after some stages come last: these stages are there by then,
+    and two trainings at once do not wait for each other. Without a run those that learn from one are left out.
     """
     rows = config.rows if not wanted else {name: spec_of(config, name) for name in wanted}
     specs = ((name, spec) for name, spec in rows.items() if spec.train and (run or "RUN" not in spec.train))
     lacks = (_lacking(name, spec, home, run) for name, spec in specs)
-    return list(dict.fromkeys(lack.command for lack in lacks if lack))
+    return sorted(dict.fromkeys(lack.command for lack in lacks if lack), key=lambda command: "stages=" in command)
 
 
 def _lacking(name: str, spec: RowSpec, home: Path, run: str | None) -> Missing | None:

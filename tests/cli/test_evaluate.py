@@ -52,6 +52,9 @@ def test_what_is_missing_is_said_and_its_commands_can_be_had(brushup: Brushup, h
     assert not any("train prip" in command for command in commands)
     assert all(command.startswith("brushup train ") for command in commands), "without a run there is none to distil"
     assert len(set(commands)) == len(commands)
+    parts = ["stages=" in command for command in commands]
+    assert parts == sorted(parts)
+    assert any(parts)
 
 
 def _own(home: Path) -> Path:
