@@ -56,11 +56,9 @@ def _main(row: Mapping[str, Any], scorer: str) -> Sequence[str]:
     found = row["scores"].get(scorer)
     if found is None:
         return ["-"] * 6
-    scale, (low, high) = scale_of(scorer), found["ci95"]
     return (
-        f"{scale * found['mean']:.2f}",
-        f"{scale * found['delta']:+.2f}",
-        f"[{scale * low:+.2f}, {scale * high:+.2f}]",
+        f"{scale_of(scorer) * found['mean']:.2f}",
+        *_interval(found, scorer),
         _chance(found["p"]),
         f"{found['win']:.0%}",
         f"{found['tie']:.0%}",
@@ -75,7 +73,7 @@ def _gain(row: Mapping[str, Any], scorer: str) -> str:
     found = row["scores"].get(scorer)
     if found is None:
         return "-"
-    low, high = found["ci95"]
+    low, high = found["ci95"] or (0, 0)
     mark = "*" if low > 0 or high < 0 else " "
     return f"{scale_of(scorer) * found['delta']:+.3f}{mark}"
 
@@ -171,9 +169,9 @@ def _judges(part: Mapping[str, Any], scorer: str) -> Iterator[Table]:  # noqa: A
         rows = []
         for name, row in part[kind].items():
             if row["pairs"]:
-                low, high = row["ci95"]
+                within = "[{:.3f}, {:.3f}]".format(*row["ci95"]) if row["ci95"] else "-"
                 shares = [f"{row[key]:.3f}" for key in ("accuracy", "agreement", "ceiling")]
-                rows.append((name, str(row["pairs"]), shares[0], f"[{low:.3f}, {high:.3f}]", *shares[1:]))
+                rows.append((name, str(row["pairs"]), shares[0], within, *shares[1:]))
         yield _plain(f"agreement with the annotator: {kind}", headings, rows)
 
 
@@ -187,8 +185,9 @@ PARTS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Table]]] = {
 
 
 def _interval(row: Mapping[str, Any], scorer: str) -> Sequence[str]:
-    scale, (low, high) = scale_of(scorer), row["ci95"]
-    return f"{scale * row['delta']:+.2f}", f"[{scale * low:+.2f}, {scale * high:+.2f}]"
+    scale = scale_of(scorer)
+    within = "[{:+.2f}, {:+.2f}]".format(*(scale * bound for bound in row["ci95"])) if row["ci95"] else "-"
+    return f"{scale * row['delta']:+.2f}", within
 
 
 def _plain(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -1,5 +1,6 @@
 """A run's folder, `HOME/NAME/`. Importing this module costs nothing, so that the folder exists within a second."""
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
+from core.text import digest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = ("cache", "prompts.db")
@@ -175,3 +177,15 @@ def write_text(path: Path, text: str) -> None:
 
 def _free_name(home: Path) -> str:
     return next(name for k in range(1, 10**6) if not (home / (name := f"run-{k}")).exists())
+
+
+def contents_of(path: Path) -> str:
+    """Return a digest of what a file holds, or of the names and sizes of a folder's files; "" if it cannot be read."""
+    try:
+        if path.is_dir():
+            files = (file for file in path.rglob("*") if file.is_file())
+            return digest(sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files))
+        with path.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""

@@ -19,7 +19,7 @@ from experiments.suites.labels import reward_models
 from experiments.suites.rows import row_of
 from experiments.suites.sheets import Shown
 from experiments.suites.sources import place_of
-from experiments.suites.table import Case, Outcome, by_group, differences, mean_of
+from experiments.suites.table import Case, Outcome, by_group, differences, interval, mean_of
 from experiments.suites.world import TRUTH, levels_of, style_of, subject_of
 from refiner.answer import share_kept
 from refiner.constraints import folder_categories
@@ -85,7 +85,7 @@ def effects(names: Sequence[str], gains: Mapping[frozenset[str], Mapping[str, fl
         }
         if values:
             estimate = bootstrap_mean(values, seed=0)
-            found[" x ".join(factors)] = {"effect": estimate.mean, "ci95": list(estimate.ci95)}
+            found[" x ".join(factors)] = {"effect": estimate.mean, "ci95": interval(estimate)}
     return found
 
 

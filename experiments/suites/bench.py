@@ -17,7 +17,7 @@ from core.seeding import derive_seed
 from core.text import digest
 from experiments.answers import Row as Answer
 from experiments.drawing import Drawing, open_drawing
-from experiments.folder import read_json, write_json
+from experiments.folder import contents_of, read_json, write_json
 from experiments.suites.answering import answered
 from experiments.suites.config import SuiteConfig
 from experiments.suites.rows import Row
@@ -28,6 +28,8 @@ from experiments.suites.world import WORLD_SCORERS, style_of
 from prompt_db.caps import Caps
 
 RENDERERS = {"miniworld": miniworld.PIPELINE, "miniworld:second": miniworld.SECOND_PIPELINE}
+Answers = tuple[list[Answer], str, dict[str, float]]
+"""Of a row: its answers, its label, and what an answer cost."""
 _SLICE = 8
 """Chunks that are drawn between two signs of life."""
 
@@ -90,13 +92,11 @@ class Bench:
     done: int = 0
     began: float = field(default_factory=time.monotonic)
 
-    def show(self, row: Row, cases: Sequence[Case]) -> Shown:
-        """Return what comes of a row."""
-        cases = row.cases or cases
-        prompts = [case.prompt for case in cases]
-        answers, label, cost = self.answers(row, prompts)
+    def show(self, row: Row, cases: Sequence[Case], found: Answers) -> Shown:
+        """Draw and score a row's answers to the prompts of cases."""
+        prompts, (answers, label, cost) = [case.prompt for case in cases], found
         pictures = self.pictures(prompts, answers, row.name)
-        found = Outcome(
+        outcome = Outcome(
             name=row.name,
             against=row.against,
             label=label,
@@ -106,10 +106,14 @@ class Bench:
             scores=self.scores(prompts, pictures),
             cost=cost,
         )
-        return Shown(found, pictures)
+        return Shown(outcome, pictures)
 
-    def answers(self, row: Row, prompts: Sequence[str]) -> tuple[list[Answer], str, dict[str, float]]:
-        """Return a row's answers, its label, and what an answer cost."""
+    def answers(self, row: Row, prompts: Sequence[str]) -> Answers:
+        """Return a row's answers, its label, and what an answer cost.
+
+        Raises:
+            BadInput: whoever answers cannot be used.
+        """
 
         def tell(count: int) -> None:
             self.progress.advance(self.done, self.expected, f"{row.name}: {count} of {len(prompts)} prompts refined")
@@ -187,7 +191,7 @@ def claim(folder: Path, config: SuiteConfig, order: Order) -> None:
         BadInput: the folder is of another evaluation.
     """
     asked = {key: value for key, value in asdict(order).items() if key not in ("name", "caps")}
-    read = order.prompts.read_bytes().hex() if order.prompts and order.prompts.is_file() else ""
+    read = contents_of(order.prompts) if order.prompts else ""
     found = digest(json.loads(json.dumps([asdict(config), asked, read], default=str)))
     note = folder / "order.json"
     if note.is_file() and read_json(note)["digest"] != found:

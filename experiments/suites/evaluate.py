@@ -81,23 +81,26 @@ def run_rows(
 ) -> tuple[list[Shown], list[dict[str, str]]]:
     """Return what comes of rows, each with a contact sheet, and the rows that failed as a whole.
 
+    All rows answer before anything is drawn: a refiner that cannot be used is found at once.
+
     Raises:
         BadInput: a row cannot be evaluated, and `strict`.
     """
-    shown: dict[str, Shown] = {}
-    failed = []
+    asked = {row.name: row.cases or cases for row in rows}
+    answers, failed = {}, []
     for row in rows:
         try:
-            one = bench.show(row, cases)
+            answers[row.name] = bench.answers(row, [case.prompt for case in asked[row.name]])
         except BadInput as error:
             if strict:
                 raise
             bench.progress.note(f"warning: row {row.name} is left out: {error}")
             failed.append({"row": row.name, "error": str(error)})
-            continue
-        shown[row.name] = one
+    shown: dict[str, Shown] = {}
+    for row in (row for row in rows if row.name in answers):
+        shown[row.name] = bench.show(row, asked[row.name], answers[row.name])
         if row.against != row.name:
-            draw_sheet(bench.folder / "sheets", one, shown[row.against])
+            draw_sheet(bench.folder / "sheets", shown[row.name], shown[row.against])
     return list(shown.values()), failed
 
 

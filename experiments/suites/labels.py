@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from bandit.bootstrap import bootstrap_mean
-from experiments.suites.table import Outcome, mean_of
+from experiments.suites.table import Outcome, interval, mean_of
 from experiments.suites.world import chance_of
 
 
@@ -86,7 +86,7 @@ def _agreement(row: Outcome, pairs: Sequence[Sequence[Pair]]) -> dict[str, Any]:
     return {
         "pairs": len(every),
         "accuracy": estimate.mean,
-        "ci95": list(estimate.ci95),
+        "ci95": interval(estimate),
         "agreement": fmean(right * chance + (1 - right) * (1 - chance) for chance, right in likelier),
         "ceiling": fmean(chance for chance, _ in likelier),
     }

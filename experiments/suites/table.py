@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from bandit.bootstrap import bootstrap_mean
+from core.records import Estimate
 from experiments.compare.statistics import holm, sign_flip_p
 
 TIE = 0.1
@@ -110,7 +111,12 @@ def _score(scorer: str, outcome: Outcome, naive: Outcome, seed: int) -> dict[str
 
 def _estimate(gains: Mapping[str, float], seed: int, key: str = "delta") -> dict[str, Any]:
     found = bootstrap_mean({prompt: [gain] for prompt, gain in gains.items()}, seed=seed)
-    return {key: found.mean, "ci95": list(found.ci95)}
+    return {key: found.mean, "ci95": interval(found)}
+
+
+def interval(estimate: Estimate) -> list[float] | None:
+    """Return a bootstrap's interval; None of one prompt, which says nothing about the spread over prompts."""
+    return list(estimate.ci95) if estimate.n > 1 else None
 
 
 def differences(first: Outcome, second: Outcome, scorer: str) -> dict[str, float]:

@@ -28,6 +28,8 @@ STYLE_OF = {
 }
 """Fine-tuned language models: what is trained, and which template and decoding it has (`refiner.prompting.STYLES`)."""
 KINDS = ("prip", *STYLE_OF)
+FEWEST_TOKENS = 257
+"""Of a vocabulary that is learned: the bytes and the end."""
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "refiners"
 """Holds KIND.toml (paper) and KIND-miniworld.toml."""
 
@@ -98,8 +100,18 @@ class DataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.holdout < 0 or self.most < 0 or not 0 <= self.drop_share < 1:
-            raise BadInput("data: expected holdout and most of at least 0, and drop_share from 0 to under 1; change it")
+        amounts = {
+            "most": 0,
+            "holdout": 0,
+            "count": 1,
+            "user_prompts": 0,
+            "log_prompts": 1,
+            "log_renders": 1,
+            "tries": 0,
+        }
+        _at_least("data", self, {**amounts, "seed": 0})
+        if not 0 <= self.drop_share < 1:
+            raise BadInput(f"data.drop_share is {self.drop_share}, expected 0 to under 1; change it")
         if self.preferred not in (BEST, RANDOM):
             raise BadInput(f"data.preferred: got {self.preferred!r}, expected {BEST} or {RANDOM}; change it")
 
@@ -129,8 +141,11 @@ class RewardConfig:
     keep: bool = False
 
     def __post_init__(self) -> None:
-        if self.by not in ("pictures", "text") or not self.scorers or self.seeds < 1 or self.steps < 0:
-            raise BadInput("reward: expected by = 'pictures' or 'text', a scorer, seeds of at least 1; change it")
+        if self.by not in ("pictures", "text"):
+            raise BadInput(f"reward.by: got {self.by!r}, expected pictures or text; change it")
+        if not self.scorers:
+            raise BadInput("reward.scorers: got none, expected at least one; change it")
+        _at_least("reward", self, {"seeds": 1, "steps": 0, "chunk": 1})
 
 
 @dataclass(frozen=True)
@@ -172,12 +187,20 @@ class TrainingConfig:
                 f"stages: got {', '.join(self.stages) or 'none'}, expected {', '.join(known)}, or the first of them: "
                 "each goes on from the one before"
             )
+        _at_least("", self, {"vocabulary": FEWEST_TOKENS, "seed": 0})
 
     @property
     def on_miniworld(self) -> bool:
         """Whether anything of the miniworld is in it."""
         data = (self.data.prompts, self.data.pairs, self.data.users, self.data.log, self.data.sessions)
         return MINIWORLD in data or self.reward.renderer == MINIWORLD
+
+
+def _at_least(table: str, config: Any, floors: Mapping[str, int]) -> None:
+    for name, floor in floors.items():
+        if (got := getattr(config, name)) < floor:
+            key = f"{table}.{name}" if table else name
+            raise BadInput(f"{key} is {got}, expected at least {floor}; change it")
 
 
 def stages_of(refiner: str) -> tuple[str, ...]:

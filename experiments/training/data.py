@@ -1,6 +1,5 @@
 """What refiners learn from, read and filtered as the papers say; every count goes into the refiner's card."""
 
-import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import miniworld
 from core.errors import BadInput
 from core.seeding import generator
-from core.text import digest
+from experiments.folder import contents_of
 from experiments.training.config import MINIWORLD, RANDOM, DataConfig
 from prompt_db import diffusiondb_table
 from prompt_db.diffusiondb import LoggedImage, read_parts
@@ -181,21 +180,10 @@ def _quantile(scores: Sequence[float | None], config: DataConfig) -> float:
 
 
 def file_contents(config: DataConfig) -> dict[str, str]:
-    """Return a digest of what each file or folder holds that a configuration names; of folders, names and sizes."""
+    """Return a digest of what each file or folder holds that a configuration names."""
     names = ("prompts", "users", "pairs", "sessions", "log", "hpdv2", "hpdv2_pictures")
     named = {name: getattr(config, name) for name in names}
-    return {name: _held(Path(where)) for name, where in named.items() if where not in ("", MINIWORLD)}
-
-
-def _held(path: Path) -> str:
-    try:
-        if path.is_dir():
-            files = (file for file in path.rglob("*") if file.is_file())
-            return digest(sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files))
-        with path.open("rb") as source:
-            return hashlib.file_digest(source, "sha256").hexdigest()[:16]
-    except OSError:
-        return ""  # refused where it is read
+    return {name: contents_of(Path(where)) for name, where in named.items() if where not in ("", MINIWORLD)}
 
 
 def held_out(

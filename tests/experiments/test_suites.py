@@ -112,6 +112,17 @@ def test_a_folder_is_of_one_evaluation(home: Path, world: Plain) -> None:
     go(home, suite(), "prip")
 
 
+def test_a_changed_file_of_prompts_is_another_evaluation(home: Path, world: Plain) -> None:
+    file = home / "mine.txt"
+    file.write_text("a red boat\n")
+    found = go(home, suite(), "prip", prompts=file)
+    score = found["rows"]["prip"]["scores"]["red"]
+    assert (score["n"], score["ci95"]) == (1, None), "one prompt says nothing about spread"
+    file.write_text("a blue boat\n")
+    with pytest.raises(BadInput, match="holds another evaluation"):
+        go(home, suite(), "prip", prompts=file)
+
+
 def test_every_row_sees_the_same_seeds(home: Path, world: Plain) -> None:
     config = suite()
     go(home, config, "prip")
@@ -198,8 +209,10 @@ def test_a_row_that_breaks_is_left_out_and_named(home: Path, world: Plain) -> No
     found = go(home, config)
     assert list(found["rows"]) == ["naive", "prip"]
     assert [row["row"] for row in found["failed"]] == ["promptist"]
+    world.drawn.clear()
     with pytest.raises(BadInput, match=r"refiner\.json"):
-        go(home, config, "promptist", name="other")
+        go(home / "new", suite(), "zero-shot", str(home / "refiners/promptist"))
+    assert not world.drawn, "found before anything is drawn"
 
 
 def test_fresh_prompts_were_never_seen() -> None:

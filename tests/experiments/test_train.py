@@ -240,6 +240,13 @@ def test_the_papers_thresholds() -> None:
         (lambda: load_training("promptist", None, ['stages=["ppo"]']), "expected sft, ppo, or the first of them"),
         (lambda: load_training("promptist", None, ["stages=[]"]), "got none"),
         (lambda: load_training("prip", None, ["size=huge"]), "expected one of miniworld, paper"),
+        (lambda: load_training("prip", None, ["seed=-1"]), "^seed is -1, expected at least 0"),
+        (lambda: load_training("prip", None, ["data.seed=-1"]), r"^data\.seed is -1, expected at least 0"),
+        (lambda: load_training("prip", None, ["data.count=-3"]), r"^data\.count is -3, expected at least 1"),
+        (lambda: load_training("prip", None, ["vocabulary=-1"]), "^vocabulary is -1, expected at least 257"),
+        (lambda: load_training("prip", None, ["reward.chunk=0"]), r"^reward\.chunk is 0, expected at least 1"),
+        (lambda: load_training("prip", None, ["reward.by=ear"]), "'ear', expected pictures or text"),
+        (lambda: load_training("prip", None, ["reward.scorers=[]"]), "got none, expected at least one"),
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_one_line(call: Callable[[], object], parts: str) -> None:
