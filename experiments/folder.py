@@ -6,11 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from core.errors import BadInput
+from core.locks import locked
 from core.text import digest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -189,3 +191,28 @@ def contents_of(path: Path) -> str:
             return hashlib.file_digest(source, "sha256").hexdigest()[:16]
     except OSError:
         return ""
+
+
+@contextmanager
+def alone_in(folder: Path, flag: str) -> Iterator[None]:
+    """Keep other commands out of a folder, which is made if it is not there; the lock goes with the process.
+
+    Args:
+        folder: of one command's work.
+        flag: names another one.
+
+    Raises:
+        BadInput: the folder cannot be written, or another command is at work there.
+    """
+
+    def refuse() -> NoReturn:
+        raise BadInput(f"{folder} is being worked on by another process; wait for it, or name another {flag}")
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"{folder}: got {error.strerror!r}, expected a folder that can be written; name another {flag}"
+        ) from None
+    with locked(folder / ".lock", refuse):
+        yield

@@ -7,19 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from core.errors import BadInput, BrushupError, Interrupted
-from core.locks import locked
 from core.progress import Progress, Silent
 from experiments.compare.plan import Cell, Plan
 from experiments.compare.tables import comparison
 from experiments.compare.trace import TRACE_FILE, trace
 from experiments.config import RunConfig
-from experiments.folder import RunFolder, check_name, create_folder, read_json, write_json
+from experiments.folder import RunFolder, alone_in, check_name, create_folder, read_json, write_json
 from experiments.run import run
 from experiments.status import has_facts, reading, refuse_running
 from experiments.wiring import Models, open_library
@@ -54,7 +52,7 @@ def run_comparison(
     if jobs < 1:
         raise BadInput(f"--jobs is {jobs}; expected at least 1")
     inner = _prepare(home, name, plan)
-    with _alone(inner):
+    with alone_in(inner, "--run"):
         return _run_all(inner, plan, progress, load=load, jobs=jobs)
 
 
@@ -96,24 +94,6 @@ def _prepare(home: Path, name: str, plan: Plan) -> Path:
     for corpus in corpora:
         open_library(inner, corpus)[0].close()
     return inner
-
-
-@contextmanager
-def _alone(inner: Path) -> Iterator[None]:
-    """Keep other commands out of a comparison's folder; the lock goes with the process, however that ends.
-
-    Raises:
-        BadInput: another command is at work there.
-    """
-
-    def refuse() -> NoReturn:
-        raise BadInput(
-            f"comparison {inner.name!r} in {inner.parent} is being worked on by another process; wait for it, or "
-            "choose another --run"
-        )
-
-    with locked(inner / ".lock", refuse):
-        yield
 
 
 def _work_through(inner: Path, cells: list[Cell], load: Load, jobs: int) -> Iterator[str]:

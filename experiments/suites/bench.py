@@ -17,7 +17,7 @@ from core.seeding import derive_seed
 from core.text import digest
 from experiments.answers import Row as Answer
 from experiments.drawing import Drawing, open_drawing
-from experiments.folder import contents_of, read_json, write_json
+from experiments.folder import alone_in, contents_of, read_json, write_json
 from experiments.suites.answering import answered
 from experiments.suites.config import SuiteConfig
 from experiments.suites.rows import Row
@@ -170,18 +170,19 @@ def open_bench(
     """Yield the bench of an evaluation; judge and truth score too where every prompt names a scene of the miniworld.
 
     Raises:
-        BadInput: a model cannot be loaded.
+        BadInput: a model cannot be loaded, or the evaluation's folder is not free.
     """
     folder = home / "evaluations" / order.name
-    claim(folder, config, order)
-    with open_drawing(home, folder / "ledger.db", lambda: load_models(config), order.caps) as table:
-        of_world = all(style_of(case.prompt) for case in cases)
-        tools = Tools(
-            home, config, order.run, order.llm, order.api_base, table.cache, table.ledger, table.renderer.window
-        )
-        scorers = [*table.scorers, *(WORLD_SCORERS if of_world else ())]
-        expected = config.seeds * sum(len(row.cases or cases) for row in rows)
-        yield Bench(config, home, folder, tools, table, scorers, progress, expected)
+    with alone_in(folder, "--name"):
+        claim(folder, config, order)
+        with open_drawing(home, folder / "ledger.db", lambda: load_models(config), order.caps) as table:
+            of_world = all(style_of(case.prompt) for case in cases)
+            tools = Tools(
+                home, config, order.run, order.llm, order.api_base, table.cache, table.ledger, table.renderer.window
+            )
+            scorers = [*table.scorers, *(WORLD_SCORERS if of_world else ())]
+            expected = config.seeds * sum(len(row.cases or cases) for row in rows)
+            yield Bench(config, home, folder, tools, table, scorers, progress, expected)
 
 
 def claim(folder: Path, config: SuiteConfig, order: Order) -> None:
@@ -196,7 +197,6 @@ def claim(folder: Path, config: SuiteConfig, order: Order) -> None:
     note = folder / "order.json"
     if note.is_file() and read_json(note)["digest"] != found:
         raise BadInput(f"{folder} holds another evaluation (other rows, prompts or settings); give another --name")
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(note, {"digest": found})
 
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from core.errors import BadInput, Interrupted
-from core.locks import locked
 from core.progress import Progress
 from core.text import digest
-from experiments.folder import read_json, write_json
+from experiments.folder import alone_in, read_json, write_json
 from experiments.training.config import MINIWORLD, PAPER, TrainingConfig, load_training
 from experiments.training.data import Reader, file_contents
 from experiments.training.workshop import Workshop, plain
@@ -119,15 +118,7 @@ def make(
 @contextmanager
 def _claimed(work: Path, recipe: str) -> Iterator[None]:
     """Keep a training's folder to one process and, once a stage is done, to one recipe."""
-
-    def refuse() -> NoReturn:
-        raise BadInput(f"{work} is being worked on by another process; wait for it, or name another --out")
-
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{work}: got {error.strerror!r}, expected a folder that can be written; name another") from None
-    with locked(work / ".lock", refuse):
+    with alone_in(work, "--out"):
         file = work / RECIPE_FILE
         begun = any(place != file for place in work.glob("*.json"))
         if begun and (read_json(file) if file.exists() else {}).get(RECIPE) != recipe:

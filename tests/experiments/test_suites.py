@@ -15,6 +15,7 @@ from core.errors import BadInput, BudgetReached
 from core.progress import Silent
 from core.records import Refinement, RenderRequest
 from experiments.answers import find_refiner
+from experiments.folder import alone_in
 from experiments.suites import labels
 from experiments.suites.ablation import PARTS, effects
 from experiments.suites.bench import Order, picture_seed
@@ -109,6 +110,8 @@ def test_a_folder_is_of_one_evaluation(home: Path, world: Plain) -> None:
     with pytest.raises(BadInput, match=r"table holds another evaluation .* give another --name"):
         go(home, suite(seeds=1), "prip")
     assert (home / "evaluations/table/table.json").read_bytes() == before
+    with alone_in(home / "evaluations/table", ""), pytest.raises(BadInput, match=r"by another process.*another --name"):
+        go(home, suite(), "prip")
     go(home, suite(), "prip")
 
 

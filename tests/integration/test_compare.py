@@ -14,8 +14,8 @@ import pytest
 from core.errors import BadInput
 from core.progress import Silent
 from experiments.compare.plan import make_plan
-from experiments.compare.run import _alone, run_comparison
-from experiments.folder import RunFolder, create_folder, read_json
+from experiments.compare.run import run_comparison
+from experiments.folder import RunFolder, alone_in, create_folder, read_json
 from experiments.status import list_runs
 from prompt_db.run_store import RunStore
 from tests.integration.compare_driver import load, stub_plan, write_toml
@@ -151,7 +151,7 @@ def test_other_flags_under_the_same_name_are_refused(whole) -> None:
 
 def test_two_commands_at_once_are_refused(whole) -> None:
     tmp, _ = whole
-    with _alone(tmp / "runs" / "cmp"), pytest.raises(BadInput, match="worked on by another process"):
+    with alone_in(tmp / "runs" / "cmp", "--run"), pytest.raises(BadInput, match="worked on by another process"):
         run_comparison(tmp / "runs", "cmp", stub_plan(tmp), Silent(), load=load)
 
 
