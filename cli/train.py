@@ -38,7 +38,8 @@ def train(  # noqa: PLR0913 - one parameter a flag is how typer declares a comma
         done = run(home, refiner, config, given, bar, out=out)
     finally:
         bar.close()
-    show_refiner(done, json=json)
+    if done:  # nothing, in the other processes of several
+        show_refiner(done, json=json)
 
 
 def show_refiner(done: dict[str, Any], *, json: bool) -> None:

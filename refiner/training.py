@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from core.errors import BadInput
 from core.text import digest
 from refiner.checkpoint import Checkpoints, contents, described
+from refiner.processes import this_process
 from refiner.train_config import Optimisation, TrainConfig, data_order, rate_at
 
 Example = TypeVar("Example")
@@ -70,7 +71,7 @@ def fit(
     """
     if not examples:
         raise BadInput("training: got no examples, expected at least one; check the data and its filters")
-    accelerator = Accelerator()
+    accelerator = this_process()
     if config.batch_size % accelerator.num_processes:
         got = f"batch_size is {config.batch_size}"
         raise BadInput(f"{got}, expected a multiple of {accelerator.num_processes} processes; change it")

@@ -17,6 +17,7 @@ from refiner.data import beautiful_pairs, continuation_pairs, improving_pairs, p
 from refiner.lm import build_lm, load_tokenizer, longest_row
 from refiner.policies import CausalPolicy
 from refiner.presets import LanguageConfig
+from refiner.processes import is_main, on_main
 from refiner.prompting import Prompting, prompting_of
 from refiner.rewards import RewardFunction
 from refiner.sft import SftPair, save_causal, train_sft
@@ -35,14 +36,19 @@ def train_language(shop: Workshop) -> None:
         BadInput: data that cannot be used, or a model that does not load.
         BudgetReached: a cap on drawing.
     """
-    config = shop.config
+    tokenizer, pairs, users, before = on_main(lambda: _read(shop))
+    fit_language(shop, tokenizer, pairs, users, before=before)
+
+
+def _read(shop: Workshop) -> tuple[Any, Sequence[PromptPair], Sequence[str], Sequence[PromptPair]]:
+    """Return a tokenizer, pairs, users' prompts for reinforcement, and pairs to learn first."""
     texts, tokenizer = _tokenizer(shop)
     pairs = _pairs(shop, texts, tokenizer)
     users: Sequence[str] = ()
-    if "ppo" in config.stages:
+    if "ppo" in shop.config.stages:
         users = _users(shop, pairs)
         shop.check_models()
-    fit_language(shop, tokenizer, pairs, users, before=_before(shop))
+    return tokenizer, pairs, users, _before(shop)
 
 
 def fit_language(
@@ -54,6 +60,8 @@ def fit_language(
     before: Sequence[PromptPair] = (),
 ) -> None:
     """Train a language model on pairs, then by reinforcement on users' prompts if there are any; write its folder.
+
+    Of several processes all learn from pairs; one goes on by reinforcement and writes.
 
     Args:
         shop: where.
@@ -83,8 +91,11 @@ def fit_language(
     shop.done("sft", model.sft, found)
     shop.reader.facts |= {"sft pairs": len(training), "sft pairs held out": len(evaluation)}
     readers: Mapping[str, TextReward] = {}
+    if users and config.reward.by == "text":
+        readers = _readers(shop, tokenizer, training)
+    if not is_main():
+        return
     if users:
-        readers = _readers(shop, tokenizer, training) if config.reward.by == "text" else {}
         reward = _reading(readers, pairs) if readers else shop.reward
         policy = CausalPolicy(lm, tokenizer, prompting.source, prompting.result)
         found = ppo.train(policy, users, reward, model.ppo, shop.stage("ppo"), what=shop.recipe)
@@ -198,7 +209,8 @@ def _readers(shop: Workshop, tokenizer: Any, pairs: Sequence[PromptPair]) -> dic
     """Return models that read, by scorer, learned from pictures of both sides of the pairs."""
     lows = [pair.low for pair in pairs]
     prompts, texts = [*lows, *lows], [*lows, *(pair.high for pair in pairs)]
-    scores = shop.table().scores(prompts, texts, shop.config.data.seed, seeds=shop.config.reward.seeds)
+    config = shop.config
+    scores = on_main(lambda: shop.table().scores(prompts, texts, config.data.seed, seeds=config.reward.seeds))
     models = {}
     for name, values in scores.items():
         judged = [Judged(p, t, v) for p, t, v in zip(prompts, texts, values, strict=True) if v is not None]

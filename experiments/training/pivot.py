@@ -23,6 +23,7 @@ from refiner.prip.model import build_prip, save_pretrained
 from refiner.prip.pivot import ClipPivot, PivotEncoder, QFormerPivot, encode_files
 from refiner.prip.policy import PripPolicy
 from refiner.prip.stages import PromptPivot, train_decoder, train_encoder
+from refiner.processes import is_main, on_main
 from refiner.training import seed_everything
 
 
@@ -33,10 +34,15 @@ def train_pivot(shop: Workshop) -> None:
         BadInput: data that cannot be used, or a model that does not load.
         BudgetReached: a cap on drawing.
     """
+    fit_pivot(shop, *on_main(lambda: _read(shop)))
+
+
+def _read(shop: Workshop) -> tuple[Sequence[PromptPicture], Sequence[PromptPicture], Sequence[str], Sequence[str]]:
+    """Return what E and D learn from, users' prompts for reinforcement, and professional ones for a vocabulary."""
     shop.check_models()
     preferred, system = shop.reader.pictures(shop.score, lambda: _tried(shop))
     users = shop.reader.users() if "ppo" in shop.config.stages else []
-    fit_pivot(shop, preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else [])
+    return preferred, system, users, shop.reader.prompts() if needs_vocabulary(shop) else []
 
 
 def _tried(shop: Workshop) -> list[tuple[str, PromptPicture]]:
@@ -68,6 +74,8 @@ def fit_pivot(
     language_first: bool = False,
 ) -> None:
     """Train E on users' prompts and their best pictures, D on good pictures and their prompts, and write the folder.
+
+    Of several processes all train E and D; one goes on by reinforcement and writes.
 
     Args:
         shop: where.
@@ -107,6 +115,8 @@ def fit_pivot(
             shop.progress.note(f"{stage}: {len(training)} pictures, {len(evaluation)} held out")
             shop.done(stage, settings[stage], train(prip, training, settings[stage], shop.stage(stage), evaluation))
             shop.reader.facts |= {f"{stage} pictures": len(training), f"{stage} pictures held out": len(evaluation)}
+    if not is_main():
+        return
     if users:
         policy: Any = PripPolicy(prip)
         found = ppo.train(policy, users, shop.reward, model.ppo, shop.stage("ppo"), what=shop.recipe)

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput, Interrupted
-from core.progress import Progress
+from core.progress import Progress, Silent
 from core.text import digest
 from experiments.folder import alone_in, read_json, write_json
 from experiments.training.config import MINIWORLD, PAPER, TrainingConfig, load_training
@@ -16,6 +16,7 @@ from experiments.training.data import Reader, file_contents
 from experiments.training.workshop import Workshop, plain
 from prompt_db.caps import Caps
 from refiner.folder import MANIFEST_FILE, check_free, read_manifest
+from refiner.processes import is_main
 
 RECIPE = "recipe"
 """Name of a fact in a refiner's manifest: digest of the configuration and the files that it was trained with."""
@@ -43,7 +44,7 @@ def train(
         out: the refiner's folder; by default `HOME/refiners/NAME`, by the file's name or the refiner's.
 
     Returns:
-        `refiner` (the folder), `label`, `data`, `figures`.
+        `refiner` (the folder), `label`, `data`, `figures`; of several processes the main one alone, the others nothing.
 
     Raises:
         BadInput: a bad configuration or bad data; or the folder holds something else, another recipe's training, or
@@ -90,6 +91,8 @@ def make(
     Raises:
         BadInput: as `train`.
     """
+    if not is_main():
+        progress = Silent()
     files = file_contents(config.data)
     known = digest(plain([asdict(replace(config, budget=Caps())), facts or {}, *([files] if files else [])]))
     out = out.absolute()
@@ -101,11 +104,13 @@ def make(
         check_free(out)
         reader = Reader(config.data, home / "refiners" / ".data", {RECIPE: known, **(facts or {})})
         shop = Workshop(config, home, out, reader, progress, known)
-        with _claimed(shop.work, known), _told(progress), _resumable():
+        with _claimed(shop.work, known) if is_main() else nullcontext(), _told(progress), _resumable():
             try:
                 recipe(shop)
             finally:
                 shop.close()
+    if not is_main():
+        return {}
     manifest = read_manifest(out)
     return {
         "refiner": str(out),

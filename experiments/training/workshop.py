@@ -20,6 +20,7 @@ from prompt_db.ledger import totals
 from prompt_db.run_store import RunStore
 from refiner.folder import Manifest
 from refiner.prip.data import Picture
+from refiner.processes import is_main
 from refiner.rewards import Episodes, Rewards, check_weights
 
 History = Sequence[Mapping[str, float]]
@@ -117,6 +118,8 @@ class Workshop:
     def done(self, stage: str, settings: Any, history: History) -> None:
         """Note a finished stage: its settings, all its metrics (`STAGE.json`), and the last ones as figures."""
         self.stages[stage] = plain(asdict(settings))
+        if not is_main():
+            return
         finite = [{key: value for key, value in row.items() if math.isfinite(value)} for row in history]
         write_json(self.work / f"{stage}.json", finite)
         last = finite[-1] if finite else {}

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -29,6 +32,7 @@ from refiner import load_refiner, read_manifest
 from refiner.rewards import Episodes
 from refiner.text_reward import load_text_rewards, text_rewards
 from tests.fakes import FakeRenderer
+from tests.processes import run_two
 
 pytestmark = pytest.mark.slow
 TINY = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 192}
@@ -197,6 +201,37 @@ def test_killed_and_started_again_is_the_same(
     assert go(tmp_path / "killed", kind, *settings) == resumed
     with pytest.raises(BadInput, match="another recipe"):
         go(tmp_path / "killed", kind, *settings, "seed=1")
+
+
+def train_in_a_process(tmp: str, kind: str, rank: str) -> None:
+    """Run by the next test in processes of their own."""
+    found = World()
+    experiments.training.workshop.load_models = lambda config: (found.renderer, found.scorers)
+    experiments.training.workshop.load_scorer = lambda name: Colour()  # type: ignore[assignment]
+    still = ("model.encoder.dropout=0", "model.decoder.lm.dropout=0", f"data.log={tmp}/log")
+    settings = (*PIVOT, *still) if kind == "prip" else (*LANGUAGE, "model.lm.dropout=0")
+    done = go(Path(tmp) / rank.strip("0123456789"), kind, *settings)
+    Path(tmp, f"{rank}.json").write_text(json.dumps([len(found.renderer.drawn), done]))
+
+
+@pytest.mark.parametrize("kind", ["prip", "rew-log"])
+def test_of_several_processes_all_train_and_one_draws_reinforces_and_writes(
+    tmp_path: Path, log: Path, kind: str
+) -> None:
+    this = "from tests.experiments.test_train import train_in_a_process as train"
+    assert run_two(f"{this}; import os; train({str(tmp_path)!r}, {kind!r}, 'two' + os.environ['RANK'])") == [0, 0]
+    one = subprocess.run([sys.executable, "-c", f"{this}; train({str(tmp_path)!r}, {kind!r}, 'one')"], check=False)
+    assert one.returncode == 0
+    (drawn, alone), (first, found), (other, nothing) = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two0", "two1")
+    )
+    assert drawn == first > other == 0
+    assert nothing == {}
+    assert found["figures"] == pytest.approx(alone["figures"], rel=1e-3, abs=1e-5)
+    assert found["data"] == alone["data"]
+    for file in weights_of(Path(alone["refiner"])):
+        ours, wanted = (load_file(Path(done["refiner"]) / file) for done in (found, alone))
+        torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-3)
 
 
 def test_a_cap_on_pictures_is_never_overshot(tmp_path: Path, world: World) -> None:

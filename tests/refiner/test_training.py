@@ -4,7 +4,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from refiner.prip.stages import PromptPivot
 from refiner.sft import SftPair
 from refiner.train_config import TrainConfig, data_order, rate_at
 from refiner.training import fit
+from tests.processes import run_two
 from tests.refiner.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow
@@ -136,17 +136,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     (tmp_path / "one").mkdir()
     script = f"from tests.refiner.test_training import train_with_others; train_with_others({str(tmp_path / 'both')!r})"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", script], env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    assert run_two(script) == [0, 0]
     train_with_others(str(tmp_path / "one"))
     alone = torch.load(tmp_path / "one" / "0.pt")
     for rank in range(2):
