@@ -1,13 +1,13 @@
 """The contact sheet: held-out prompts in rows; naive, initial and best instruction in columns, on the same seed."""
 
-import textwrap
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from core.records import NAIVE, Prompt
+from experiments.fonts import fitted, font_for
 from graph.pictures import restore_pictures
 from graph.workbench import INITIAL, Workbench
 
@@ -15,7 +15,7 @@ TILE = 256
 TEXT = 92
 MARGIN = 16
 ROWS = 8
-_INK, _FAINT, _PAPER = (28, 28, 30), (110, 110, 115), (250, 250, 248)
+_INK, _PAPER = (28, 28, 30), (250, 250, 248)
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,12 @@ def _without(cell: Cell, lost: Collection[str]) -> Cell:
 
 def compose(headings: list[str], rows: list[tuple[Prompt, list[Cell]]]) -> Image.Image:
     """Lay out the sheet: a heading a column, a picture and its prompt a cell."""
-    title, small = ImageFont.load_default(18), ImageFont.load_default(14)
     width = MARGIN + len(headings) * (TILE + MARGIN)
     height = 2 * MARGIN + 24 + len(rows) * (TILE + TEXT + MARGIN)
     sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
-        pen.text((MARGIN + column * (TILE + MARGIN), MARGIN), heading, fill=_INK, font=title)
+        pen.text((MARGIN + column * (TILE + MARGIN), MARGIN), heading, fill=_INK, font=font_for(heading, 18))
     for number, (prompt, cells) in enumerate(rows):
         top = 2 * MARGIN + 24 + number * (TILE + TEXT + MARGIN)
         for column, cell in enumerate(cells):
@@ -79,8 +78,8 @@ def compose(headings: list[str], rows: list[tuple[Prompt, list[Cell]]]) -> Image
             if cell.image is not None:
                 sheet.paste(_tile(cell.image), (left, top))
             text = f"[{prompt.group}] {cell.prompt}" if prompt.group and column == 0 else cell.prompt
-            lines = textwrap.wrap(text, 36, max_lines=5, placeholder=" ...")
-            pen.multiline_text((left, top + TILE + 6), "\n".join(lines), fill=_INK if lines else _FAINT, font=small)
+            font = font_for(text, 14)
+            pen.multiline_text((left, top + TILE + 6), fitted(text, font, TILE, TEXT), fill=_INK, font=font)
     return sheet
 
 
