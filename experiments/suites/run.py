@@ -94,5 +94,5 @@ def _styles(one: Shown, scorer: str) -> Mapping[str, Any]:
         chunks = [fmean(means[start : start + CHUNK]) for start in range(0, len(means), CHUNK)]
         if chunks:
             found[style] = {"mean": fmean(means), "chunk_sd": pstdev(chunks), "n": len(means)}
-    average = fmean(row["mean"] for row in found.values()) if found else None
+    average = fmean(row["mean"] for row in found.values()) if len(found) == len(STYLES) else None
     return {**found, "average": average}
