@@ -33,4 +33,5 @@ def distill(
         done = run(home, runs, bar, refiner=refiner, source=config, settings=settings or [], out=out)
     finally:
         bar.close()
-    show_refiner(done, json=json)
+    if done:
+        show_refiner(done, json=json)

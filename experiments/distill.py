@@ -185,7 +185,7 @@ def distill(
     facts = {"runs": names, "scorers": [one.details.scorer for one in members], "corpus prompts": len(texts)}
     place = out or home / "refiners" / f"{names[0]}-{refiner}"
     done = _make(home, place, config, found, texts, progress, facts={**facts, "lessons": str(found)})
-    return {**done, "lessons": str(found)}
+    return {**done, "lessons": str(found)} if done else {}
 
 
 def _corpora(home: Path, members: Iterable[Member], hidden: Collection[str]) -> list[str]:

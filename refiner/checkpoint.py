@@ -157,7 +157,7 @@ def contents(value: Any) -> str:
 
 
 def described(model: nn.Module, *, exactly: bool = False) -> Any:
-    """Return what decides what a model computes: its layers, its configs and all its parameters, frozen ones too.
+    """Return what decides what a model computes: layers, configs, LoRA's scales and all parameters, frozen ones too.
 
     Args:
         model: to describe.
@@ -167,11 +167,12 @@ def described(model: nn.Module, *, exactly: bool = False) -> Any:
     configs = {id(part.config): part.config for part in model.modules() if hasattr(part, "config")}
     parameters = dict(model.named_parameters())
     told = contents(parameters) if exactly else {name: _means(tensor) for name, tensor in parameters.items()}
-    return [str(model), [_form(config) for config in configs.values()], told]
+    scales = [part.scaling for part in model.modules() if isinstance(getattr(part, "scaling", None), dict)]
+    return [str(model), [_form(config) for config in configs.values()], scales, told]
 
 
 def _means(tensor: Tensor) -> str:
-    numbers = tensor.detach().double()
+    numbers = tensor.detach().cpu().double()
     return f"{numbers.mean():.2g} {numbers.abs().mean():.3g}"
 
 
@@ -228,7 +229,7 @@ def _other_random() -> dict[str, Any]:
 def _restore_random(tensors: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     torch.set_rng_state(tensors["torch"])
     if torch.cuda.is_available() and tensors["cuda"]:
-        torch.cuda.set_rng_state_all(tensors["cuda"])
+        torch.cuda.set_rng_state_all(tensors["cuda"][: torch.cuda.device_count()])
     numpy_state = content["numpy"]
     numpy_state["state"]["key"] = np.array(numpy_state["state"]["key"], dtype=np.uint32)
     np.random.set_state(numpy_state)  # noqa: NPY002

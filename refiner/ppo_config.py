@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from core.errors import BadInput
+from refiner.train_config import check_seed
 
 _AT_LEAST = {
     **dict.fromkeys(("steps", "batch_size", "num_mini_batches", "num_ppo_epochs", "micro_batch_size"), 1),
@@ -91,6 +92,7 @@ class PpoConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, known in (("advantage", _ADVANTAGES), ("kl_estimator", _ESTIMATORS), ("schedule", _SCHEDULES)):
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")

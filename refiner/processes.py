@@ -7,6 +7,9 @@ from typing import TypeVar
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
 
+from core.errors import BadInput
+from refiner.train_config import TrainConfig
+
 Made = TypeVar("Made")
 _PATIENCE = timedelta(days=30)
 """How long processes wait for the main one, which may be drawing a log."""
@@ -29,3 +32,13 @@ def on_main(make: Callable[[], Made]) -> Made:
     parcel = [make() if is_main() else None]
     broadcast_object_list(parcel)
     return parcel[0]  # type: ignore[return-value]
+
+
+def check_split(config: TrainConfig) -> None:
+    """Find out whether every process gets an equal share of a batch.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if config.batch_size % (count := this_process().num_processes):
+        raise BadInput(f"batch_size is {config.batch_size}, expected a multiple of {count} processes; change it")

@@ -66,6 +66,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.schedule not in _SCHEDULES:
             raise BadInput(f"schedule is {self.schedule!r}, expected one of {', '.join(_SCHEDULES)}")
         for name in ("batch_size", "micro_batch_size", "checkpoint_every"):
@@ -81,6 +82,16 @@ class TrainConfig:
     def steps(self, examples: int) -> int:
         """Return the optimiser steps over so many examples."""
         return self.max_steps or max(1, math.ceil(self.epochs * examples / self.batch_size))
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what the global generators cannot be seeded with.
+
+    Raises:
+        BadInput: the seed is no number of 32 bits.
+    """
+    if not 0 <= seed < 2**32:
+        raise BadInput(f"seed is {seed}, expected 0 to {2**32 - 1}; change it")
 
 
 def data_order(examples: int, seed: int, first: int, count: int) -> list[int]:

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.text import digest
 from refiner.checkpoint import Checkpoints, contents, described
-from refiner.processes import this_process
+from refiner.processes import check_split, on_main, this_process
 from refiner.train_config import Optimisation, TrainConfig, data_order, rate_at
 
 Example = TypeVar("Example")
@@ -72,19 +72,20 @@ def fit(
     if not examples:
         raise BadInput("training: got no examples, expected at least one; check the data and its filters")
     accelerator = this_process()
-    if config.batch_size % accelerator.num_processes:
-        got = f"batch_size is {config.batch_size}"
-        raise BadInput(f"{got}, expected a multiple of {accelerator.num_processes} processes; change it")
+    check_split(config)
     steps = config.steps(len(examples))
     model.to(accelerator.device)
     share_weights(model)
-    decides = [asdict(config), contents([examples, evaluation]), described(model), what]
-    places = Checkpoints(folder, digest(decides))
+    fingerprint = on_main(lambda: digest([asdict(config), contents([examples, evaluation]), described(model), what]))
+    places = Checkpoints(folder, fingerprint)
     seed_everything(config.seed)
     optimiser = adamw(model, config)
     with places.held(main=accelerator.is_main_process):
         accelerator.wait_for_everyone()
         first, state = places.load(model, optimiser) or (0, {"history": [], "best": None, "losses": []})
+        if len(begun := set(gather_object([first]))) > 1:
+            got = f"{folder}: got processes that begin after steps {sorted(begun)}"
+            raise BadInput(f"{got}, expected one; keep the folder on a disk that all of them share")
         model.train()
         for step in range(first, steps):
             rate = set_rate(optimiser, step, steps, config)

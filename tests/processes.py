@@ -18,4 +18,8 @@ def run_two(script: str) -> list[int]:
         )
         for rank in range(2)
     ]
-    return [process.wait(timeout=300) for process in started]
+    try:
+        return [process.wait(timeout=300) for process in started]
+    finally:
+        for process in started:
+            process.kill()

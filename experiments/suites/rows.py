@@ -85,7 +85,7 @@ def commands_to_train(home: Path, config: SuiteConfig, run: str | None, wanted: 
     """Return the commands that train what a suite (or some rows of it) lacks, each once.
 
     They are in the order of its rows, but those that stop after some stages come last: these stages are there by then,
-    and two trainings at once do not wait for each other. Without a run those that learn from one are left out.
+    and of two trainings at once fewer wait for the other. Without a run those that learn from one are left out.
     """
     rows = config.rows if not wanted else {name: spec_of(config, name) for name in wanted}
     specs = ((name, spec) for name, spec in rows.items() if spec.train and (run or "RUN" not in spec.train))

@@ -14,7 +14,7 @@ from refiner.presets import PRESETS, LanguageConfig
 from refiner.prip.config import PripConfig, miniworld_config
 from refiner.prip.data import MIN_AESTHETIC, MIN_CLIP
 from refiner.settings import changed
-from refiner.train_config import TrainConfig
+from refiner.train_config import TrainConfig, check_seed
 
 MINIWORLD, PAPER = "miniworld", "paper"
 SIZES = (MINIWORLD, PAPER)
@@ -187,7 +187,8 @@ class TrainingConfig:
                 f"stages: got {', '.join(self.stages) or 'none'}, expected {', '.join(known)}, or the first of them: "
                 "each goes on from the one before"
             )
-        _at_least("", self, {"vocabulary": FEWEST_TOKENS, "seed": 0})
+        check_seed(self.seed)
+        _at_least("", self, {"vocabulary": FEWEST_TOKENS})
 
     @property
     def on_miniworld(self) -> bool:

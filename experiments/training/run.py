@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from experiments.training.data import Reader, file_contents
 from experiments.training.workshop import Workshop, plain
 from prompt_db.caps import Caps
 from refiner.folder import MANIFEST_FILE, check_free, read_manifest
-from refiner.processes import is_main
+from refiner.processes import check_split, is_main
+from refiner.train_config import TrainConfig
 
 RECIPE = "recipe"
 """Name of a fact in a refiner's manifest: digest of the configuration and the files that it was trained with."""
@@ -102,6 +103,7 @@ def make(
         progress.note(f"{out} is trained already")
     else:
         check_free(out)
+        _check_split(config)
         reader = Reader(config.data, home / "refiners" / ".data", {RECIPE: known, **(facts or {})})
         shop = Workshop(config, home, out, reader, progress, known)
         with _claimed(shop.work, known) if is_main() else nullcontext(), _told(progress), _resumable():
@@ -118,6 +120,14 @@ def make(
         "data": dict(manifest.data),
         "figures": dict(manifest.figures),
     }
+
+
+def _check_split(config: TrainingConfig) -> None:
+    """Find out now, not after a log is drawn, whether batches can be taken apart."""
+    stages = [getattr(config.model, field.name) for field in fields(config.model)]
+    for stage in [*stages, config.reward.text] if config.reward.by == "text" else stages:
+        if isinstance(stage, TrainConfig):
+            check_split(stage)
 
 
 @contextmanager

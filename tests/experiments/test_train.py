@@ -275,7 +275,10 @@ def test_the_papers_thresholds() -> None:
         (lambda: load_training("promptist", None, ['stages=["ppo"]']), "expected sft, ppo, or the first of them"),
         (lambda: load_training("promptist", None, ["stages=[]"]), "got none"),
         (lambda: load_training("prip", None, ["size=huge"]), "expected one of miniworld, paper"),
-        (lambda: load_training("prip", None, ["seed=-1"]), "^seed is -1, expected at least 0"),
+        (lambda: load_training("prip", None, ["seed=-1"]), "^seed is -1, expected 0 to 4294967295"),
+        (lambda: load_training("prip", None, ["seed=4294967296"]), "expected 0 to 4294967295"),
+        (lambda: load_training("promptist", None, ["model.sft.seed=-1"]), "seed is -1, expected 0 to"),
+        (lambda: load_training("promptist", None, ["model.ppo.seed=-1"]), "seed is -1, expected 0 to"),
         (lambda: load_training("prip", None, ["data.seed=-1"]), r"^data\.seed is -1, expected at least 0"),
         (lambda: load_training("prip", None, ["data.count=-3"]), r"^data\.count is -3, expected at least 1"),
         (lambda: load_training("prip", None, ["vocabulary=-1"]), "^vocabulary is -1, expected at least 257"),
@@ -330,8 +333,7 @@ def test_what_reinforcement_cannot_do_is_said_before_anything_is_trained(
     settings = (*PIVOT, f"data.log={log}") if kind == "prip" else LANGUAGE
     with pytest.raises(BadInput, match=said):
         go(tmp_path, kind, *settings, change)
-    work = tmp_path / f"runs/refiners/{kind}.training"
-    assert not [place for place in work.iterdir() if place.is_dir()]
+    assert not (tmp_path / "runs/refiners/.stages").exists()
     with pytest.raises(BadInput, match=said):  # where no stage is done, another recipe may be tried
         go(tmp_path, kind, *settings, change, "seed=1")
 

@@ -137,11 +137,24 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     script = f"from tests.refiner.test_training import train_with_others; train_with_others({str(tmp_path / 'both')!r})"
     assert run_two(script) == [0, 0]
+    assert run_two(script) == [0, 0], "what is finished is found by both"
     train_with_others(str(tmp_path / "one"))
     alone = torch.load(tmp_path / "one" / "0.pt")
     for rank in range(2):
         for found, wanted in zip(torch.load(tmp_path / "both" / f"{rank}.pt"), alone, strict=True):
             torch.testing.assert_close(found, wanted)
+
+
+def test_processes_that_do_not_share_their_folder_do_not_wait_for_ever(tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+    train_with_others(str(tmp_path / "0"))
+    script = (
+        "import os; from core.errors import BadInput; from tests.refiner.test_training import train_with_others\n"
+        f"try: train_with_others({str(tmp_path)!r} + '/' + os.environ['RANK'])\n"
+        "except BadInput as error: assert 'a disk that all of them share' in str(error); os._exit(7)"
+    )
+    assert run_two(script) == [7, 7]
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
@@ -189,6 +202,7 @@ def test_of_two_equal_trainings_at_once_one_waits_for_the_other(
     with caplog.at_level(logging.INFO), Checkpoints(tmp_path, own.name).held():
         second.start()
         while "waiting for another process" not in caplog.text:
+            assert second.is_alive()
             second.join(0.01)
         assert not found
     second.join()
@@ -212,6 +226,11 @@ def test_a_models_config_is_part_of_it() -> None:
     two.config.n_head = 99
     assert str(four) == str(two)
     assert described(four) != described(two)
+
+
+def test_loras_scale_is_part_of_it() -> None:
+    small, same, large = (tiny_lm(lora_r=2, lora_alpha=alpha) for alpha in (8, 8, 32))
+    assert described(small) == described(same) != described(large)
 
 
 def test_every_bit_of_what_is_learned_from_counts() -> None:
