@@ -342,12 +342,6 @@ def test_the_benchmark(home: Path, world: Plain) -> None:
     assert found["rows"] == found["renderers"]["one"]["rows"]
     assert len(world.drawn) == 2 * (2 * 13 * 2), "each renderer draws its own"
     assert (home / "evaluations/hpsv2/org-two/rows.jsonl").is_file()
-    with writing(home / "refiners/mine", Manifest("failing", "mine", "CC0", settings={"phrases": ["8k"]})):
-        pass
-    order = Order("hpsv2", "lacking", ("mine",), prompts=home, renderers=("one",))
-    lacking = run_suite(home, suite("hpsv2", per_group=2), order, Silent())["styles"]["one"]["mine"]
-    assert set(lacking) == {*STYLES, "average"} - {"photo"}
-    assert lacking["average"] is None, "three styles are not the benchmark"
     with pytest.raises(BadInput, match=r"anime\.json"):
         run_suite(home, suite("hpsv2"), Order("hpsv2", "hpsv2", ("prip",)), Silent())
     with pytest.raises(BadInput, match="several are for"):
