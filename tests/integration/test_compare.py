@@ -117,7 +117,8 @@ def test_two_workers_and_a_kill_change_nothing(whole, tmp_path: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in inner.glob("*/trace.json")}
     assert 2 <= len(kept) < 8, "it was killed in the middle"
     wait_for_orphans(process.pid)
-    subprocess.run(command, check=True, timeout=300, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "what was finished is not done again"
     assert stable(read_json(inner / "comparison.json")) == stable(found)
 
